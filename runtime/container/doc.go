@@ -1,0 +1,15 @@
+// Package container carries out a plan: it makes a container's space and
+// starts its first process, and it starts further processes in it.
+//
+// A Space is a mount namespace that holds nothing of the host's mount table,
+// made before there is work. Start fills it by file descriptor and forks the
+// payload by a program of raw system calls (package program). The caller
+// becomes the parent of what Start and Exec make: it must reap by the
+// returned pidfd, and should be a child subreaper.
+//
+// The package decides nothing that the plan does not say, writes no record,
+// watches nothing, and does not clean cgroups. It changes neither the caller's
+// namespaces, directory nor mask: what must change does so on threads of its
+// own that are thrown away. It sets PR_SET_DUMPABLE 0 for the whole process,
+// because until execve the child is a copy of it (CVE-2016-9962).
+package container

@@ -1,0 +1,40 @@
+package inroot
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// attempts bounds the retries of EAGAIN, which openat2 returns when a rename
+// or a mount anywhere on the system raced with a ".." in the path.
+const attempts = 128
+
+// FD opens path, relative to the directory root, and returns a plain
+// descriptor with O_CLOEXEC.
+func FD(root int, path string, flags int) (int, error) {
+	return openat2(root, path, &unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+}
+
+func openat2(dir int, path string, how *unix.OpenHow) (fd int, err error) {
+	for range attempts {
+		fd, err = unix.Openat2(dir, path, how)
+		if err != unix.EAGAIN && err != unix.EINTR {
+			return fd, err
+		}
+	}
+	return fd, err
+}
+
+// Open opens path inside root. The error is an *os.PathError whose path is
+// the one inside the root.
+func Open(root *os.File, path string, flags int) (*os.File, error) {
+	fd, err := FD(int(root.Fd()), path, flags)
+	if err != nil {
+		return nil, &os.PathError{Op: "open in root", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
