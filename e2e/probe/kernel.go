@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+var kernelCommands = map[string]command{
+	"id":  id,
+	"ns":  namespaces,
+	"fds": openFiles,
+	"tty": terminal,
+	// open NAME opens for reading, and reads one byte.
+	"open": func(args []string) error {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.Read(make([]byte, 1))
+		return err
+	},
+	// mknod NAME MAJOR MINOR makes a character device.
+	"mknod": func(args []string) error {
+		major, _ := strconv.Atoi(args[1])
+		minor, _ := strconv.Atoi(args[2])
+		return unix.Mknod(args[0], unix.S_IFCHR|0o666, int(unix.Mkdev(uint32(major), uint32(minor))))
+	},
+	// mount TARGET mounts a tmpfs there.
+	"mount": func(args []string) error { return unix.Mount("none", args[0], "tmpfs", 0, "") },
+	// unshare tries for a new user namespace, which the default profile refuses.
+	"unshare": func([]string) error { return unix.Unshare(unix.CLONE_NEWUSER) },
+	// keyctl asks for the session keyring, which the default profile refuses.
+	"keyctl": func([]string) error {
+		_, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, true)
+		return err
+	},
+	// uname is what the localhost profile of the tests refuses.
+	"uname": func([]string) error {
+		var u unix.Utsname
+		err := unix.Uname(&u)
+		return printResult(unix.ByteSliceToString(u.Release[:]), err)
+	},
+	"pids": pids,
+	"exe":  func([]string) error { return printResult(os.Readlink("/proc/self/exe")) },
+	// kill PID SIGNAL.
+	"kill": func(args []string) error {
+		pid, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		return syscall.Kill(pid, unix.SignalNum(args[1]))
+	},
+	// limit NOFILE prints "soft hard".
+	"nofile": func([]string) error {
+		var l unix.Rlimit
+		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
+		return printResult(fmt.Sprint(l.Cur, l.Max), err)
+	},
+}
+
+func id([]string) error {
+	groups, err := os.Getgroups()
+	fmt.Printf("uid=%d euid=%d gid=%d egid=%d groups=%v\n", os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid(), groups)
+	return err
+}
+
+func namespaces([]string) error {
+	for _, name := range []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"} {
+		link, err := os.Readlink("/proc/self/ns/" + name)
+		if err != nil {
+			return err
+		}
+		fmt.Println(link)
+	}
+	return nil
+}
+
+// openFiles prints each open descriptor but those that Go's own runtime and
+// this command have opened since the start (they are close-on-exec).
+func openFiles([]string) error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, _ := strconv.Atoi(e.Name())
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			continue
+		}
+		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		fmt.Println(fd, target)
+	}
+	return nil
+}
+
+// terminal prints, for stdin, stdout and stderr, whether it is a terminal, and
+// the size of the first.
+func terminal([]string) error {
+	for fd := range 3 {
+		size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+		if err != nil {
+			fmt.Println(fd, "no")
+			continue
+		}
+		fmt.Println(fd, "yes", size.Row, size.Col)
+	}
+	return nil
+}
+
+// pids prints "pid arguments" of every process in sight.
+func pids([]string) error {
+	entries, err := os.ReadDir("/proc")
+	for _, e := range entries {
+		if _, bad := strconv.Atoi(e.Name()); bad != nil {
+			continue
+		}
+		line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		fmt.Println(e.Name(), strings.ReplaceAll(strings.TrimRight(string(line), "\x00"), "\x00", " "))
+	}
+	return err
+}

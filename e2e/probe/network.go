@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+var networkCommands = map[string]command{
+	"serve":    serve,
+	"get":      get,
+	"addrs":    addrs,
+	"abstract": abstract,
+	"lookup": func(args []string) error {
+		found, err := net.LookupHost(args[0])
+		return printResult(strings.Join(found, " "), err)
+	},
+}
+
+// serve ADDRESS TEXT answers every HTTP request with TEXT.
+func serve(args []string) error {
+	listener, err := net.Listen("tcp", args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println("serving on", listener.Addr())
+	return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println("request from", r.RemoteAddr)
+		fmt.Fprintln(w, strings.Join(args[1:], " "))
+	}))
+}
+
+// get URL prints the answer; it tries for five seconds, because the server may
+// be a container that is starting.
+func get(args []string) error {
+	client := http.Client{Timeout: time.Second}
+	var err error
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		var answer *http.Response
+		if answer, err = client.Get(args[0]); err == nil {
+			defer answer.Body.Close()
+			_, err = io.Copy(os.Stdout, answer.Body)
+			return err
+		}
+	}
+	return err
+}
+
+// addrs prints "name flags address..." for each interface.
+func addrs([]string) error {
+	interfaces, err := net.Interfaces()
+	for _, i := range interfaces {
+		list, _ := i.Addrs()
+		fmt.Println(i.Name, i.Flags, list)
+	}
+	return err
+}
+
+// abstract prints the abstract sockets of the network namespace.
+func abstract([]string) error {
+	f, err := os.Open("/proc/net/unix")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 7 && strings.HasPrefix(fields[7], "@") {
+			fmt.Println(fields[7])
+		}
+	}
+	return nil
+}

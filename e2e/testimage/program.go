@@ -1,0 +1,36 @@
+package testimage
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+)
+
+var programs sync.Map // package path -> func() ([]byte, error)
+
+// Program is the static binary of a Go package of this repository. It is
+// built once in a process; the Go build cache makes the next process's fast.
+func Program(pkg string) ([]byte, error) {
+	build, _ := programs.LoadOrStore(pkg, sync.OnceValues(func() ([]byte, error) { return compile(pkg) }))
+	return build.(func() ([]byte, error))()
+}
+
+func compile(pkg string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "testimage-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "program")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("build %s: %w\n%s", pkg, err, said.Bytes())
+	}
+	return os.ReadFile(out)
+}
