@@ -1,0 +1,50 @@
+package plan
+
+import "fmt"
+
+// InvalidError is a request that cannot be carried out whatever the state of
+// the node: it maps to InvalidArgument.
+type InvalidError struct {
+	Field   string // path of the field as in the API: "linux.security_context.run_as_group"
+	Problem string
+}
+
+// Error names the field and the problem.
+func (e *InvalidError) Error() string { return e.Field + ": " + e.Problem }
+
+// NotFoundError is an id or a name that nothing here has.
+type NotFoundError struct {
+	Kind string // "pod", "container", "image", "runtime handler"
+	ID   string
+}
+
+// Error names the object.
+func (e *NotFoundError) Error() string { return e.Kind + " " + e.ID + " not found" }
+
+// PreconditionError is a request that the state of another object forbids.
+type PreconditionError struct {
+	Object  string
+	Problem string
+}
+
+// Error names the object and the problem.
+func (e *PreconditionError) Error() string { return e.Object + ": " + e.Problem }
+
+// UnimplementedError is a part of the CRI that varve does not have yet. Prefix
+// is a word that the kubelet looks for at the start of the message, or empty.
+type UnimplementedError struct {
+	Prefix string
+	What   string
+}
+
+// Error says what is not there.
+func (e *UnimplementedError) Error() string {
+	if e.Prefix == "" {
+		return e.What + " not implemented"
+	}
+	return e.Prefix + ": " + e.What + " not implemented"
+}
+
+func invalid(field, format string, args ...any) error {
+	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,167 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/config"
+)
+
+// DefaultMaskedPaths is the union of what container runtimes have learned to
+// hide: CVE-2018-10892 /proc/acpi, CVE-2017-16539 /proc/scsi, GHSA-7ww5 the
+// power meters, thermal_throttle a timing channel, and the rest what gives away
+// or changes the host.
+var DefaultMaskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+	"/sys/devices/virtual/powercap", "/sys/firmware",
+}
+
+// DefaultReadonlyPaths is what of /proc may be read but not written.
+var DefaultReadonlyPaths = []string{
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+}
+
+// kernelPaths returns what is masked and what is read-only: the request's
+// lists as they are, the defaults for one that is empty, nothing for a
+// privileged container. (An empty list cannot be told from none. The kubelet
+// sends empty ones for procMount Unmasked, which is for pods with a user
+// namespace, and those are refused before.)
+func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext) (masked, readonly []string, err error) {
+	if sc.GetPrivileged() {
+		return nil, nil, nil
+	}
+	masked, readonly = sc.GetMaskedPaths(), sc.GetReadonlyPaths()
+	for _, list := range []struct {
+		name  string
+		paths []string
+	}{{"masked_paths", masked}, {"readonly_paths", readonly}} {
+		for i, p := range list.paths {
+			if !path.IsAbs(p) || strings.Contains(p, "\x00") {
+				return nil, nil, invalid(fmt.Sprintf("%s%s[%d]", securityField, list.name, i), "%q is not an absolute path", p)
+			}
+		}
+	}
+	if len(masked) == 0 {
+		masked = DefaultMaskedPaths
+	}
+	if len(readonly) == 0 {
+		readonly = DefaultReadonlyPaths
+	}
+	return masked, readonly, nil
+}
+
+// seccompChoice finds the profile: the field, else the deprecated string, else
+// what the configuration has for none. Privileged containers have none.
+func seccompChoice(sc *runtimeapi.LinuxContainerSecurityContext, handler config.Handler) (SeccompChoice, error) {
+	const field = securityField + "seccomp"
+	if sc.GetPrivileged() {
+		return SeccompChoice{Kind: SeccompUnconfined}, nil
+	}
+	var settings config.Seccomp
+	if handler.Seccomp != nil {
+		settings = *handler.Seccomp
+	}
+	byDefault := SeccompChoice{Kind: SeccompDefault, Path: settings.DefaultProfile}
+	if profile := sc.GetSeccomp(); profile != nil {
+		switch profile.ProfileType {
+		case runtimeapi.SecurityProfile_RuntimeDefault, runtimeapi.SecurityProfile_Unconfined:
+			if profile.LocalhostRef != "" {
+				return SeccompChoice{}, invalid(field+".localhost_ref", "is set with profile type %s", profile.ProfileType)
+			}
+			if profile.ProfileType == runtimeapi.SecurityProfile_Unconfined {
+				return SeccompChoice{Kind: SeccompUnconfined}, nil
+			}
+			return byDefault, nil
+		case runtimeapi.SecurityProfile_Localhost:
+			return localhostProfile(field+".localhost_ref", profile.LocalhostRef)
+		default:
+			return SeccompChoice{}, invalid(field+".profile_type", "%d is not known", profile.ProfileType)
+		}
+	}
+	switch old := sc.GetSeccompProfilePath(); { //nolint:staticcheck // old clients still send it
+	case old == "" && settings.UnsetProfile == config.ProfileRuntimeDefault:
+		return byDefault, nil
+	case old == "" || old == "unconfined":
+		return SeccompChoice{Kind: SeccompUnconfined}, nil
+	case old == "runtime/default" || old == "docker/default":
+		return byDefault, nil
+	case strings.HasPrefix(old, "localhost/"):
+		return localhostProfile(securityField+"seccomp_profile_path", strings.TrimPrefix(old, "localhost/"))
+	default:
+		return SeccompChoice{}, invalid(securityField+"seccomp_profile_path", "%q is not a profile", old)
+	}
+}
+
+func localhostProfile(field, ref string) (SeccompChoice, error) {
+	if !path.IsAbs(ref) || strings.Contains(ref, "\x00") {
+		return SeccompChoice{}, invalid(field, "%q is not an absolute path", ref)
+	}
+	return SeccompChoice{Kind: SeccompLocalhost, Path: ref}, nil
+}
+
+// appArmor returns the label for exec. Without AppArmor on the host only a
+// profile that somebody relies on is an error.
+func appArmor(sc *runtimeapi.LinuxContainerSecurityContext, enabled bool) (string, error) {
+	if sc.GetPrivileged() {
+		return "", nil
+	}
+	field, name := securityField+"apparmor_profile", ""
+	if profile := sc.GetApparmor(); profile != nil {
+		field = securityField + "apparmor.localhost_ref"
+		if profile.ProfileType == runtimeapi.SecurityProfile_Unconfined && enabled {
+			return "unconfined", nil
+		}
+		if profile.ProfileType != runtimeapi.SecurityProfile_Localhost {
+			return "", nil
+		}
+		name = profile.LocalhostRef
+		if name == "" {
+			return "", invalid(field, "is empty")
+		}
+	} else {
+		switch old := sc.GetApparmorProfile(); { //nolint:staticcheck // old clients still send it
+		case old == "" || old == "runtime/default":
+			return "", nil
+		case old == "unconfined":
+			if enabled {
+				return old, nil
+			}
+			return "", nil
+		case !strings.HasPrefix(old, "localhost/"):
+			return "", invalid(field, "%q is not a profile", old)
+		default:
+			name = old
+		}
+	}
+	name = strings.TrimPrefix(name, "localhost/")
+	switch {
+	case !enabled:
+		return "", invalid(field, "%q: this node has no AppArmor", name)
+	case name == "" || strings.ContainsAny(name, "\x00\n"):
+		return "", invalid(field, "%q is not the name of a profile", name)
+	}
+	return name, nil
+}
+
+// selinuxLabel makes the process label; what the request leaves open is what
+// container policies expect.
+func selinuxLabel(o *runtimeapi.SELinuxOption) string {
+	if o == nil {
+		return ""
+	}
+	part := func(v, def string) string {
+		if v == "" {
+			return def
+		}
+		return v
+	}
+	label := part(o.User, "system_u") + ":" + part(o.Role, "system_r") + ":" + part(o.Type, "container_t")
+	if level := part(o.Level, "s0"); level != "" {
+		label += ":" + level
+	}
+	return label
+}
