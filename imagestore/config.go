@@ -1,0 +1,70 @@
+package imagestore
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-cri/varve/imagestore/registry"
+)
+
+// Config is what Open needs to know. Only Root must be set.
+type Config struct {
+	// Root is the store's own directory, on a file system that overlay accepts as
+	// an upper layer.
+	Root string
+	// Platform chooses from an index; the zero value is this machine's.
+	Platform ocispec.Platform
+	// Registries are the mirror rules.
+	Registries registry.Rules
+	// Network bounds connections, retries and slow transfers; zero fields have defaults.
+	Network registry.Limits
+	// Transport is used instead of one made from the rules, for tests and proxies.
+	Transport http.RoundTripper
+	// MaxLayerBytes bounds what one layer may unpack to; 0 is 64 GiB.
+	MaxLayerBytes int64
+	// ParallelLayers bounds the layers unpacked at a time, over all pulls; 0 is
+	// two for each processor.
+	ParallelLayers int
+	// Pinned are names or ids of images that garbage collection must not ask to
+	// remove; a trailing "*" matches any rest.
+	Pinned []string
+	// LooseLayers is how long whole layers of a pull that failed are kept for the
+	// next try; 0 is ten minutes, negative is not at all.
+	LooseLayers time.Duration
+	// Report is told of what Open found damaged and of what the background could
+	// not do; nil drops it.
+	Report func(message string)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Platform.OS == "" {
+		c.Platform = ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	}
+	if c.MaxLayerBytes == 0 {
+		c.MaxLayerBytes = 64 << 30
+	}
+	if c.ParallelLayers == 0 {
+		c.ParallelLayers = 2 * runtime.GOMAXPROCS(0)
+	}
+	if c.LooseLayers == 0 {
+		c.LooseLayers = 10 * time.Minute
+	}
+	if c.Report == nil {
+		c.Report = func(string) {}
+	}
+	return c
+}
+
+// Auth is the credentials that a pull may use with the image's own registry.
+type Auth = registry.Auth
+
+// PullOptions are the caller's wishes for one pull.
+type PullOptions struct {
+	// Auth is nil for an anonymous pull.
+	Auth *Auth
+	// Platform overrides the store's; nil does not.
+	Platform *ocispec.Platform
+}

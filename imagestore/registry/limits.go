@@ -1,0 +1,42 @@
+package registry
+
+import "time"
+
+// Limits bound what a registry may cost. Zero fields take the defaults.
+type Limits struct {
+	// Connect bounds dialling and the TLS handshake (10 s).
+	Connect time.Duration
+	// Header bounds the wait for an answer's first bytes (30 s).
+	Header time.Duration
+	// StallWindow and StallBytes are the slowest transfer that is let go on: at
+	// least StallBytes (16 KiB) in each StallWindow (30 s) of waiting.
+	StallWindow time.Duration
+	StallBytes  int64
+	// Attempts is how often one request is tried at one endpoint (4).
+	Attempts int
+	// Backoff is the pause after the first failed attempt; it doubles (250 ms).
+	Backoff time.Duration
+	// RetryAfter is the longest pause that a 429 may ask for (30 s).
+	RetryAfter time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orDuration(&l.Connect, 10*time.Second)
+	orDuration(&l.Header, 30*time.Second)
+	orDuration(&l.StallWindow, 30*time.Second)
+	orDuration(&l.Backoff, 250*time.Millisecond)
+	orDuration(&l.RetryAfter, 30*time.Second)
+	if l.StallBytes == 0 {
+		l.StallBytes = 16 << 10
+	}
+	if l.Attempts == 0 {
+		l.Attempts = 4
+	}
+	return l
+}
+
+func orDuration(d *time.Duration, otherwise time.Duration) {
+	if *d == 0 {
+		*d = otherwise
+	}
+}
