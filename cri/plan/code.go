@@ -10,33 +10,26 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/imagestore/fault"
 )
-
-// PullFailure is what an image store's pull error says of itself, in the words
-// of pullCodes. It is an interface so that planning does not depend on the
-// store.
-type PullFailure interface {
-	error
-	PullFailure() string
-}
 
 // pullCodes are the codes of the kinds of pull errors. The kubelet takes the
 // code off an Unknown error and only then looks for its words at the start of
-// the message, so that those with a prefix must be Unknown.
-var pullCodes = map[string]struct {
+// the message, so that a kind with a prefix must be Unknown.
+var pullCodes = map[fault.Kind]struct {
 	code   codes.Code
 	prefix error
 }{
-	"unauthorized": {codes.Unauthenticated, nil},
-	"notfound":     {codes.NotFound, nil},
-	"ratelimited":  {codes.ResourceExhausted, nil},
-	"unavailable":  {codes.Unknown, crierrors.ErrRegistryUnavailable},
-	"signature":    {codes.Unknown, crierrors.ErrSignatureValidationFailed},
-	"digest":       {codes.DataLoss, nil},
-	"invalid":      {codes.FailedPrecondition, nil},
-	"platform":     {codes.FailedPrecondition, nil},
-	"nospace":      {codes.ResourceExhausted, nil},
-	"canceled":     {codes.Canceled, nil},
+	fault.Unauthorized: {codes.Unauthenticated, nil},
+	fault.NotFound:     {codes.NotFound, nil},
+	fault.RateLimited:  {codes.ResourceExhausted, nil},
+	fault.Unavailable:  {codes.Unknown, crierrors.ErrRegistryUnavailable},
+	fault.Digest:       {codes.DataLoss, nil},
+	fault.Invalid:      {codes.FailedPrecondition, nil},
+	fault.Platform:     {codes.FailedPrecondition, nil},
+	fault.NoSpace:      {codes.ResourceExhausted, nil},
+	fault.Canceled:     {codes.Canceled, nil},
+	fault.Internal:     {codes.Internal, nil},
 }
 
 // Code returns the gRPC code of an error by the kinds that are in its chain,
@@ -48,7 +41,7 @@ func Code(err error) (codes.Code, bool) {
 		state   *PreconditionError
 		never   *UnimplementedError
 		event   *record.StateError
-		pull    PullFailure
+		pull    *fault.Error
 		coded   interface{ GRPCStatus() *status.Status }
 	)
 	switch {
@@ -62,16 +55,21 @@ func Code(err error) (codes.Code, bool) {
 		return codes.FailedPrecondition, true
 	case errors.As(err, &never):
 		return codes.Unimplemented, true
-	// The end of the request before what it has led to: a pull that was
-	// cancelled is a cancelled request.
+	case errors.As(err, &pull):
+		// Its kind comes before what is below it: a registry's time-out is not
+		// the request's.
+		if pull.Kind == fault.Canceled && errors.Is(err, context.DeadlineExceeded) {
+			return codes.DeadlineExceeded, true
+		}
+		c, ok := pullCodes[pull.Kind]
+		if !ok {
+			return codes.Unknown, true
+		}
+		return c.code, true
 	case errors.Is(err, context.DeadlineExceeded):
 		return codes.DeadlineExceeded, true
 	case errors.Is(err, context.Canceled):
 		return codes.Canceled, true
-	case errors.As(err, &pull):
-		if c, ok := pullCodes[strings.ToLower(pull.PullFailure())]; ok {
-			return c.code, true
-		}
 	case errors.As(err, &coded):
 		return coded.GRPCStatus().Code(), true
 	}
@@ -83,12 +81,11 @@ func Code(err error) (codes.Code, bool) {
 func Message(err error) string {
 	text := err.Error()
 	prefix := ""
-	var pull PullFailure
+	var pull *fault.Error
 	var never *UnimplementedError
 	if errors.As(err, &pull) {
-		// Not for a request that ended: that is not the registry's fault.
-		if c := pullCodes[strings.ToLower(pull.PullFailure())]; c.prefix != nil && !ended(err) {
-			prefix = c.prefix.Error()
+		if p := pullCodes[pull.Kind].prefix; p != nil {
+			prefix = p.Error()
 		}
 	} else if errors.As(err, &never) {
 		prefix = never.Prefix
@@ -97,10 +94,6 @@ func Message(err error) string {
 		return text
 	}
 	return prefix + ": " + text
-}
-
-func ended(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Status turns an error into what goes over the wire. It is the one place
