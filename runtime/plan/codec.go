@@ -105,6 +105,10 @@ func (p *Plan) code(c coder) {
 	c.u64(&p.Root.Propagation)
 	list(c, &p.Mounts, func(m *Mount) { m.code(c) })
 	list(c, &p.Devices, func(d *Device) { d.code(c) })
+	list(c, &p.Links, func(l *Link) {
+		c.str(&l.Path)
+		c.str(&l.Target)
+	})
 	list(c, &p.Masked, c.str)
 	list(c, &p.Readonly, c.str)
 	list(c, &p.Cgroup.V1, c.str)

@@ -14,7 +14,8 @@ type Plan struct {
 	Domainname string // likewise
 	Root       Root
 	Mounts     []Mount
-	Devices    []Device // made in /dev after the mounts
+	Devices    []Device // made after the mounts, where they are not there yet
+	Links      []Link   // likewise
 	Masked     []string
 	Readonly   []string
 	Cgroup     Cgroup
@@ -66,6 +67,11 @@ type Device struct {
 	Major, Minor uint32
 	Mode         uint32 // permission bits
 	UID, GID     uint32
+}
+
+// Link is one symbolic link in the container. One that exists is left alone.
+type Link struct {
+	Path, Target string
 }
 
 // Cgroup is where the container's first process goes: host paths of cgroup

@@ -2,7 +2,8 @@ package plan
 
 import (
 	"encoding/binary"
-	"fmt"
+	"errors"
+	"strconv"
 )
 
 // writer appends fields: numbers as varints, text and lists behind their
@@ -53,7 +54,8 @@ func (r *reader) fail() {
 
 func (r *reader) header(magic string) {
 	if len(r.buf) > MaxEncoded {
-		r.buf, r.err = nil, fmt.Errorf("encoded plan of %d bytes, more than %d", len(r.buf), MaxEncoded)
+		r.err = errors.New("encoded plan of "+strconv.Itoa(len(r.buf))+" bytes, more than "+strconv.Itoa(MaxEncoded))
+		r.buf = nil
 		return
 	}
 	if string(r.take(uint64(len(magic)))) != magic {

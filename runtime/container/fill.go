@@ -1,0 +1,216 @@
+package container
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/varve-cri/varve/runtime/inroot"
+	"github.com/varve-cri/varve/runtime/internal/mount"
+	"github.com/varve-cri/varve/runtime/plan"
+	"golang.org/x/sys/unix"
+)
+
+// sealed is a mount that becomes read-only when all else is in its place.
+type sealed struct {
+	fd   int
+	path string
+}
+
+// fill makes the waiting namespace the container's: its root, its mounts,
+// its devices.
+func (s *start) fill() error {
+	if s.rootFD < 0 {
+		return &StepError{Step: "attach root", Object: s.plan.ID, Errno: unix.EBADF}
+	}
+	if err := s.attachRoot(); err != nil {
+		return fail("attach root", s.plan.ID, err)
+	}
+	for i := range s.plan.Mounts {
+		m := &s.plan.Mounts[i]
+		if err := s.mount(i, m); err != nil {
+			return fail("mount", label(m), err)
+		}
+	}
+	if err := s.nodes(); err != nil {
+		return err
+	}
+	if err := s.workingDirectory(); err != nil {
+		return err
+	}
+	if err := s.terminal(); err != nil {
+		return err
+	}
+	return s.seal()
+}
+
+// label names a mount for people.
+func label(m *plan.Mount) string {
+	if m.Type == "bind" {
+		return m.Source + " on " + m.Target
+	}
+	return m.Type + " on " + m.Target
+}
+
+// attachRoot makes the root mount the thread's root. Where the plan wants
+// the usual /dev, one pivot_root does both: it moves the waiting root, which
+// is that /dev, out of the way to where it belongs. Otherwise the waiting
+// root stays over the container's until the child has no more use for the
+// sources of its masks.
+func (s *start) attachRoot() error {
+	if err := mount.Attach(s.rootFD, s.tree.slot); err != nil {
+		return err
+	}
+	s.prepped = usualDev(s.plan.Mounts)
+	if !s.prepped {
+		s.files.OldRoot = s.tree.root
+		if err := pivotOver(s.rootFD); err != nil {
+			return err
+		}
+		return unix.Fchdir(s.rootFD)
+	}
+	dev, err := inroot.RealDir(s.rootFD, "/dev", 0o755)
+	if err != nil {
+		return fail("open", "/dev", err)
+	}
+	defer unix.Close(dev)
+	if err := unix.Fchdir(dev); err != nil {
+		return err
+	}
+	if err := unix.PivotRoot("/shm", "."); err != nil {
+		return err
+	}
+	return unix.Fchdir(s.rootFD)
+}
+
+// usualDev reports whether the plan's /dev and /dev/pts are those that the
+// space holds, and come before anything else that is mounted below.
+func usualDev(mounts []plan.Mount) bool {
+	dev, pts := false, false
+	for i := range mounts {
+		m := &mounts[i]
+		switch {
+		case m.Target == "/dev":
+			if dev || !usual(m, "tmpfs", devAttr, plan.StandardDevData()) {
+				return false
+			}
+			dev = true
+		case m.Target == "/dev/pts":
+			if pts || !dev || !usual(m, "devpts", ptsAttr, plan.StandardPtsData()) {
+				return false
+			}
+			pts = true
+		case below(m.Target, "/dev") && !dev, below(m.Target, "/dev/pts"):
+			return false
+		}
+	}
+	return dev && pts
+}
+
+func usual(m *plan.Mount, fstype string, attr uint64, data []string) bool {
+	return m.Type == fstype && m.AttrSet&^unix.MOUNT_ATTR_RDONLY == attr && m.Propagation == 0 && len(m.Data) == len(data) &&
+		!slices.ContainsFunc(m.Data, func(o string) bool { return !slices.Contains(data, o) })
+}
+
+// mount makes one mount of the list.
+func (s *start) mount(i int, m *plan.Mount) error {
+	switch {
+	case s.prepped && m.Target == "/dev":
+		s.sealLater(s.tree.root, m)
+		return nil
+	case s.prepped && m.Target == "/dev/pts":
+		return nil
+	case m.Type == "proc":
+		dir, err := inroot.RealDir(s.rootFD, m.Target, 0o755)
+		if err == nil {
+			s.files.ProcTarget = s.bag.Add(dir)
+		}
+		return err
+	case m.Type == "bind" && below(m.Target, "/proc"):
+		s.files.BelowProc = append(s.files.BelowProc, belowProc(m.Target, s.sources[i].fd))
+		return nil
+	case m.Type == "bind":
+		return s.bind(&s.sources[i], m)
+	}
+	return s.newMount(m)
+}
+
+func (s *start) bind(src *source, m *plan.Mount) error {
+	open := inroot.Dir
+	mode := uint32(0o755)
+	if !src.dir {
+		open, mode = inroot.File, 0o644
+	}
+	target, err := open(s.rootFD, m.Target, mode)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	return mount.Attach(src.fd, target)
+}
+
+// newMount mounts a filesystem of its own. Of sysfs and mqueue it is the
+// thread's namespaces that decide what they show, which is why those were
+// joined before.
+func (s *start) newMount(m *plan.Mount) error {
+	attr := m.AttrSet
+	if m.Type == "tmpfs" {
+		attr &^= unix.MOUNT_ATTR_RDONLY // what is mounted in it needs its targets made
+	}
+	target, err := s.target(m)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(target)
+	fd, err := mount.New(m.Type, m.Source, m.Data, int(attr))
+	if err != nil {
+		return err
+	}
+	s.bag.Add(fd)
+	if prop := m.Propagation &^ unix.MS_REC; prop != 0 && prop != unix.MS_PRIVATE {
+		if err := mount.Set(fd, unix.MountAttr{Propagation: prop}, false); err != nil {
+			return err
+		}
+	}
+	if m.Type == "tmpfs" {
+		s.sealLater(fd, m)
+	}
+	return mount.Attach(fd, target)
+}
+
+func (s *start) target(m *plan.Mount) (int, error) {
+	switch strings.TrimRight(m.Target, "/") {
+	case "/dev", "/sys", "/proc":
+		return inroot.RealDir(s.rootFD, m.Target, 0o755)
+	}
+	return inroot.Dir(s.rootFD, m.Target, 0o755)
+}
+
+func (s *start) sealLater(fd int, m *plan.Mount) {
+	if m.AttrSet&unix.MOUNT_ATTR_RDONLY != 0 {
+		s.sealed = append(s.sealed, sealed{fd, m.Target})
+	}
+}
+
+// seal makes read-only what had to be writable until now, and sets how
+// mounts spread from the root.
+func (s *start) seal() error {
+	for _, one := range s.sealed {
+		if err := mount.Set(one.fd, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, false); err != nil {
+			return fail("make read-only", one.path, err)
+		}
+	}
+	var attr unix.MountAttr
+	if s.plan.Root.Readonly {
+		attr.Attr_set = unix.MOUNT_ATTR_RDONLY
+	}
+	if p := s.plan.Root.Propagation &^ unix.MS_REC; p != unix.MS_PRIVATE {
+		attr.Propagation = p
+	}
+	if attr == (unix.MountAttr{}) {
+		return nil
+	}
+	if err := mount.Set(s.rootFD, attr, false); err != nil {
+		return fail("set attributes of", "the root", err)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package container
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/varve-cri/varve/runtime/internal/fd"
+	"github.com/varve-cri/varve/runtime/internal/mount"
+	"github.com/varve-cri/varve/runtime/program"
+	"golang.org/x/sys/unix"
+)
+
+// self is what every start and exec of this process uses, made once.
+type self struct {
+	proc int // detached procfs of the process's own PID namespace: nothing can be mounted over its files (CVE-2025-52881)
+	null int // an open null device that is no file of the host's: a payload may fchmod what it gets
+	host program.Host
+}
+
+var ownSelf = sync.OnceValues(newSelf)
+
+func newSelf() (*self, error) {
+	// Until execve the child is a copy of this process: the container must
+	// not be able to trace it or open its files (CVE-2016-9962).
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return nil, fail("set non-dumpable", "", err)
+	}
+	attr := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	proc, err := mount.New("proc", "proc", nil, attr)
+	if err != nil {
+		return nil, fail("mount", "own procfs", err)
+	}
+	null, err := newNull()
+	if err != nil {
+		unix.Close(proc)
+		return nil, fail("make", "null device", err)
+	}
+	return &self{proc: proc, null: null, host: program.Host{Bounding: bounding()}}, nil
+}
+
+// newNull opens a null device in a tmpfs that nothing else ever sees.
+func newNull() (int, error) {
+	tmp, err := mount.New("tmpfs", "varve", nil, unix.MOUNT_ATTR_NOSUID)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(tmp)
+	if err := unix.Mknodat(tmp, "null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
+		return -1, err
+	}
+	null, err := unix.Openat(tmp, "null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil || null >= program.FirstFree {
+		return null, err
+	}
+	defer unix.Close(null)
+	return unix.FcntlInt(uintptr(null), unix.F_DUPFD_CLOEXEC, program.FirstFree)
+}
+
+// bounding reads the capability bounding set of this process.
+func bounding() uint64 {
+	var set uint64
+	for c := range 64 {
+		v, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
+		if err != nil {
+			break // beyond the kernel's last capability
+		}
+		set |= uint64(v) << c
+	}
+	return set
+}
+
+// fail makes a StepError out of whatever a step returned.
+func fail(step, object string, err error) *StepError {
+	e := &StepError{Step: step, Object: object}
+	var known *StepError
+	var program *program.Failure
+	var refused *mount.Error
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &program):
+		e.Step, e.Object, e.Errno = program.Step, program.Object, program.Errno
+	case errors.As(err, &refused):
+		e.Errno, e.Detail = refused.Errno, refused.Text
+	case !errors.As(err, &e.Errno):
+		e.Detail = err.Error()
+	}
+	return e
+}
+
+// cgroupFiles opens what a program needs to enter cgroups: cgroup.procs of
+// each v1 directory and the v2 directory itself.
+func cgroupFiles(bag *fd.Bag, v1 []string, v2 string) (procs []int, dir int, err error) {
+	for _, path := range v1 {
+		f, err := unix.Open(path+"/cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, -1, fail("open cgroup", path, err)
+		}
+		procs = append(procs, bag.Add(f))
+	}
+	if v2 == "" {
+		return procs, program.NoCgroup, nil
+	}
+	dir, err = unix.Open(v2, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, -1, fail("open cgroup", v2, err)
+	}
+	return procs, bag.Add(dir), nil
+}

@@ -1,0 +1,110 @@
+package program
+
+import (
+	"github.com/varve-cri/varve/runtime/plan"
+	"golang.org/x/sys/unix"
+)
+
+// Container builds the program of a container's first process. The thread
+// that runs it has already joined or made every namespace but the cgroup
+// one, mounted all but procfs, and has the container's root as its own.
+func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
+	b := &builder{ops: make([]Op, 0, 160)}
+	b.cgroups(p.Cgroup.V1, f.Cgroups)
+	for _, n := range p.Namespaces {
+		if n.Type == unix.CLONE_NEWCGROUP && n.Path == "" {
+			// Only now: its root is the cgroup of the caller.
+			b.on("make namespace", "cgroup")
+			b.call(unix.SYS_UNSHARE, "unshare", num(unix.CLONE_NEWCGROUP, "NEWCGROUP"))
+		}
+	}
+	for i := range p.Mounts {
+		if p.Mounts[i].Type == "proc" {
+			b.proc(&p.Mounts[i], f)
+		}
+	}
+	for _, path := range p.Readonly {
+		b.readonly(path, f.ProcTarget >= 0)
+	}
+	for _, path := range p.Masked {
+		b.mask(path, f)
+	}
+	if f.OldRoot >= 0 {
+		b.detach(f.OldRoot)
+	}
+	b.process(cmd, f, h)
+	return &Program{ops: b.ops}
+}
+
+// Exec builds the program of a further process of a container.
+func Exec(cgroups []string, cmd Command, f Files, h Host) *Program {
+	b := &builder{ops: make([]Op, 0, 80)}
+	b.cgroups(cgroups, f.Cgroups)
+	// The PID namespace is the one that the thread set for its children.
+	const all = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	b.on("join namespaces", "of the container")
+	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), num(all, flagText(all, namespaceFlags)))
+	b.process(cmd, f, h)
+	return &Program{ops: b.ops}
+}
+
+// cgroups moves the child into its cgroups: "0" is the writer itself.
+func (b *builder) cgroups(dirs []string, fds []int) {
+	for i, dir := range dirs {
+		b.on("join cgroup", dir)
+		b.write(fd(fds[i], "cgroup"), "0")
+	}
+}
+
+// process is what a container's first process and an exec'd one have in
+// common. The order is bound: the session before its terminal; descriptors
+// closed before the working directory is entered (CVE-2024-21626); limits
+// while CAP_SYS_RESOURCE may still be there; a filter without no_new_privs
+// while CAP_SYS_ADMIN is; with it, as the very last.
+func (b *builder) process(cmd Command, f Files, h Host) {
+	p := cmd.Process
+	b.on("start session", "")
+	b.call(unix.SYS_SETSID, "setsid")
+	b.selfFiles(p, f)
+	b.stdio(f)
+	b.on("set umask", "")
+	umask := uint64(0o22)
+	if p.Umask >= 0 {
+		umask = uint64(p.Umask)
+	}
+	b.call(unix.SYS_UMASK, "umask", num(umask, octal(umask)))
+	if p.Cwd != "" {
+		b.enter(p.Cwd, p.UID != 0)
+	}
+	b.rlimits(p.Rlimits)
+	b.resetSignals(p.Pause)
+	if !p.NoNewPrivs {
+		b.seccomp(p)
+	}
+	b.identity(p, h)
+	if p.Cwd != "" && p.UID != 0 {
+		b.enterAsUser(p.Cwd)
+	}
+	if p.NoNewPrivs {
+		b.on("set no_new_privs", "")
+		b.prctl("NO_NEW_PRIVS", num(unix.PR_SET_NO_NEW_PRIVS, "SET_NO_NEW_PRIVS"), num(1, "1"), zero, zero, zero)
+		b.seccomp(p)
+	}
+	b.execute(cmd, f)
+}
+
+func (b *builder) execute(cmd Command, f Files) {
+	p := cmd.Process
+	if f.Exe >= 0 {
+		b.on("execute", "the pause program")
+		args := p.Args
+		if len(args) == 0 {
+			args = []string{"pause"} // what process lists show
+		}
+		b.call(unix.SYS_EXECVEAT, "execveat", num(exeFD, "@exe"), noPath, strs(args), strs(p.Env),
+			num(unix.AT_EMPTY_PATH, "EMPTY"))
+		return
+	}
+	b.on("execute", cmd.Path)
+	b.call(unix.SYS_EXECVE, "execve", str(cmd.Path), strs(p.Args), strs(p.Env))
+}

@@ -1,0 +1,197 @@
+package program
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The hooks that package syscall itself calls around a fork. The Go source
+// keeps them linkable (go.dev/issue/67401). BeforeFork blocks all signals and
+// makes any growth of the stack fatal, AfterForkInChild resets the handlers.
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+// rawOp is an Op as the child reads it: no slices, no pointers that the
+// garbage collector would have to know.
+type rawOp struct {
+	nr     uintptr
+	arg    [6]uintptr
+	reg    [6]uint8 // not 0: the argument is this register
+	out    uint8
+	unless uint8
+	on     [3]struct{ errno, skip uint16 }
+	skipOK uint16
+}
+
+// cloneArgs is struct clone_args up to cgroup (Linux 5.7).
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// message is what the child writes on the error pipe.
+type message struct{ index, errno uint32 }
+
+// image is all that the child and clone3 touch, as numbers that the garbage
+// collector does not see. It must live on the heap, which does not move, and
+// so must all that the arguments point at: both are reachable from a Program.
+type image struct {
+	args  cloneArgs
+	pidfd int32
+
+	ops  []rawOp
+	regs [registers]uintptr
+	msg  message
+	keep []any // what the arguments point at
+}
+
+// fork makes the child. Only the parent returns.
+//
+// Without CLONE_VM the child has a copy of the memory and of the stack, so
+// an ordinary raw system call may make it, and the child may change its user
+// namespace, which no thread of a Go process can.
+//
+//go:norace
+func (p *Program) fork(c Clone, errfd int) (Child, unix.Errno) {
+	im := p.lower()
+	im.regs[errPipe] = uintptr(errfd)
+	im.args = cloneArgs{
+		flags:      c.Flags | unix.CLONE_PIDFD,
+		pidfd:      uint64(uintptr(unsafe.Pointer(&im.pidfd))),
+		exitSignal: uint64(unix.SIGCHLD),
+	}
+	if c.Cgroup != NoCgroup {
+		im.args.flags |= unix.CLONE_INTO_CGROUP
+		im.args.cgroup = uint64(c.Cgroup)
+	}
+	pid, e := im.clone()
+	runtime.KeepAlive(p)
+	if e != 0 {
+		return Child{}, e
+	}
+	return Child{PID: int(pid), PIDFD: int(im.pidfd)}, 0
+}
+
+//go:noinline
+//go:norace
+func (im *image) clone() (uintptr, unix.Errno) {
+	beforeFork()
+	pid, _, e := syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&im.args)), unsafe.Sizeof(im.args), 0)
+	if e != 0 || pid != 0 {
+		afterFork()
+		return pid, e
+	}
+	afterForkInChild()
+	im.walk()
+	return 0, 0
+}
+
+// walk runs in the child and never returns.
+//
+//go:nosplit
+//go:norace
+func (im *image) walk() {
+	regs := &im.regs
+	for i := 0; i < len(im.ops); i++ {
+		o := &im.ops[i]
+		if regs[o.unless%registers] != 0 {
+			continue
+		}
+		for k := range o.reg {
+			if r := o.reg[k] % registers; r != 0 {
+				o.arg[k] = regs[r]
+			}
+		}
+		r, _, e := syscall.RawSyscall6(o.nr, o.arg[0], o.arg[1], o.arg[2], o.arg[3], o.arg[4], o.arg[5])
+		if e == unix.EAGAIN && o.nr == unix.SYS_OPENAT2 {
+			i-- // raced with a rename or mount somewhere: see package inroot
+			continue
+		}
+		if e == 0 {
+			if o.out != 0 {
+				regs[o.out%registers] = r
+			}
+			i += int(o.skipOK)
+			continue
+		}
+		skip := -1
+		for k := range o.on {
+			if o.on[k].errno == uint16(e) {
+				skip = int(o.on[k].skip)
+			}
+		}
+		if skip < 0 {
+			im.msg = message{index: uint32(i), errno: uint32(e)}
+			break
+		}
+		i += skip
+	}
+	syscall.RawSyscall(unix.SYS_WRITE, regs[errPipe], uintptr(unsafe.Pointer(&im.msg)), unsafe.Sizeof(im.msg))
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 128, 0, 0)
+	}
+}
+
+// lower makes the image and keeps it in p, which also forces it onto the
+// heap.
+func (p *Program) lower() *image {
+	im := &image{ops: make([]rawOp, len(p.ops))}
+	for i := range p.ops {
+		o, r := &p.ops[i], &im.ops[i]
+		r.nr, r.out, r.unless, r.skipOK = o.Call.Nr, uint8(o.Out), uint8(o.Unless), uint16(o.SkipOK)
+		for k, s := range o.On {
+			r.on[k].errno, r.on[k].skip = uint16(s.Errno), uint16(s.N)
+		}
+		for k, a := range o.Args {
+			r.arg[k], r.reg[k] = im.value(a)
+		}
+	}
+	p.lowered = im
+	return im
+}
+
+func (im *image) value(a Arg) (value uintptr, reg uint8) {
+	switch a.kind {
+	case register:
+		return 0, uint8(a.reg)
+	case buffer:
+		im.keep = append(im.keep, a.buf)
+		return uintptr(unsafe.Pointer(unsafe.SliceData(a.buf))), 0
+	case vector:
+		return im.vector(a.list), 0
+	case filter:
+		f := &unix.SockFprog{
+			Len:    uint16(len(a.buf) / filterSize),
+			Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(a.buf))),
+		}
+		im.keep = append(im.keep, f, a.buf)
+		return uintptr(unsafe.Pointer(f)), 0
+	}
+	return a.num, 0
+}
+
+// vector copies the strings behind one another into one allocation and
+// returns the array of pointers to them that execve takes.
+func (im *image) vector(list []string) uintptr {
+	size := 0
+	for _, s := range list {
+		size += len(s) + 1
+	}
+	text := make([]byte, 0, size+1)
+	ptrs := make([]unsafe.Pointer, len(list)+1)
+	for i, s := range list {
+		ptrs[i] = unsafe.Add(unsafe.Pointer(unsafe.SliceData(text)), len(text))
+		text = append(append(text, s...), 0)
+	}
+	im.keep = append(im.keep, text, ptrs)
+	return uintptr(unsafe.Pointer(unsafe.SliceData(ptrs)))
+}

@@ -1,0 +1,154 @@
+package program
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// filterSize is sizeof(struct sock_filter).
+const filterSize = 8
+
+// Program is a list of calls; the last one executes another program.
+type Program struct {
+	ops     []Op
+	lowered *image // what the last Run's child walked
+}
+
+// Ops returns the calls.
+func (p *Program) Ops() []Op { return p.ops }
+
+// Failure is the call of a program that failed.
+type Failure struct {
+	Op           int
+	Step, Object string
+	Errno        unix.Errno
+}
+
+// Error returns "step object: cause".
+func (f *Failure) Error() string {
+	return strings.TrimRight(f.Step+" "+f.Object, " ") + ": " + f.Errno.Error()
+}
+
+// Unwrap returns the errno.
+func (f *Failure) Unwrap() error { return f.Errno }
+
+// Child is a process that runs what the program executed.
+type Child struct{ PID, PIDFD int }
+
+// NoCgroup is the Cgroup of a Clone that leaves the child in its parent's.
+const NoCgroup = -1
+
+// Clone says how the child is made.
+type Clone struct {
+	Flags  uint64 // CLONE_NEW*
+	Cgroup int    // a cgroup v2 directory for CLONE_INTO_CGROUP; -1 is none
+}
+
+// Run makes a child that walks the program, and returns when the child has
+// executed its last call, or with a *Failure when any of them failed. Then
+// the child is dead and reaped. Run must be called on a locked thread, whose
+// namespaces the child gets.
+func (p *Program) Run(c Clone) (Child, error) {
+	if err := p.check(); err != nil {
+		return Child{}, err
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return Child{}, &Failure{Step: "open error pipe", Errno: errno(err)}
+	}
+	defer unix.Close(pipe[0])
+	w, err := above(pipe[1], firstFree)
+	if err != nil {
+		return Child{}, &Failure{Step: "open error pipe", Errno: errno(err)}
+	}
+	child, e := p.fork(c, w)
+	_ = unix.Close(w)
+	if e != 0 {
+		return Child{}, &Failure{Step: "clone", Errno: e}
+	}
+	index, e := report(pipe[0])
+	if e == 0 {
+		return child, nil
+	}
+	reap(child)
+	if index < 0 || index >= len(p.ops) {
+		return Child{}, &Failure{Step: "read error pipe", Errno: e}
+	}
+	return Child{}, &Failure{Op: index, Step: p.ops[index].Step, Object: p.ops[index].Object, Errno: e}
+}
+
+// report waits for the child's execve, which closes the pipe, or for the
+// eight bytes that the child writes when a call failed.
+func report(fd int) (index int, e unix.Errno) {
+	buf := make([]byte, 8)
+	n, err := unix.Read(fd, buf)
+	for err == unix.EINTR {
+		n, err = unix.Read(fd, buf)
+	}
+	switch {
+	case err != nil:
+		return -1, errno(err)
+	case n == 0:
+		return 0, 0
+	case n < len(buf):
+		return -1, unix.EIO
+	}
+	return int(binary.NativeEndian.Uint32(buf)), unix.Errno(binary.NativeEndian.Uint32(buf[4:]))
+}
+
+// reap takes a failed child away. That somebody else's wait was quicker
+// (ECHILD) is as good.
+func reap(c Child) {
+	for {
+		err := unix.Waitid(unix.P_PIDFD, c.PIDFD, nil, unix.WEXITED, nil)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	_ = unix.Close(c.PIDFD)
+}
+
+// above moves fd to low or higher: the numbers below are those that the
+// child fills for the program that it executes.
+func above(fd, low int) (int, error) {
+	if fd >= low {
+		return fd, nil
+	}
+	defer unix.Close(fd)
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, low)
+}
+
+// check refuses what the kernel would silently cut short: text with a zero
+// byte in it.
+func (p *Program) check() error {
+	for i := range p.ops {
+		o := &p.ops[i]
+		for _, a := range o.Args {
+			if a.cut() {
+				return &Failure{Op: i, Step: o.Step, Object: o.Object, Errno: unix.EINVAL}
+			}
+		}
+	}
+	return nil
+}
+
+func (a Arg) cut() bool {
+	for _, s := range a.list {
+		if strings.IndexByte(s, 0) >= 0 {
+			return true
+		}
+	}
+	return a.cstr && bytes.IndexByte(a.buf, 0) != len(a.buf)-1
+}
+
+func errno(err error) unix.Errno {
+	var e unix.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return unix.EIO
+}
