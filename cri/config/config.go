@@ -77,7 +77,8 @@ type Images struct {
 	Registries []Registry `json:"registries,omitempty"`
 	// Pinned are references that the kubelet is told never to collect.
 	Pinned []string `json:"pinned,omitempty"`
-	// MaxLayerBytes bounds one layer when it is unpacked; 0 sets no bound.
+	// MaxLayerBytes bounds what one layer may unpack to; 0 lets the image store
+	// choose.
 	MaxLayerBytes int64 `json:"maxLayerBytes"`
 	// Platform is "os/arch[/variant]". Default: this machine's.
 	Platform string `json:"platform,omitempty"`

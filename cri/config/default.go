@@ -33,6 +33,14 @@ func (c *Config) Complete() {
 		c.Limits.Rlimits = map[string]Rlimit{"nofile": {Soft: 1024, Hard: 524288}}
 	}
 	set(&c.Seccomp.UnsetProfile, ProfileUnconfined)
+	for name, h := range c.Runtime.Handlers {
+		if h.Seccomp != nil {
+			own := *h.Seccomp
+			set(&own.UnsetProfile, c.Seccomp.UnsetProfile)
+			h.Seccomp = &own
+			c.Runtime.Handlers[name] = h
+		}
+	}
 	if c.Shim.Spares == nil {
 		spares := 4
 		c.Shim.Spares = &spares
