@@ -1,6 +1,11 @@
 package shim
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/varve-cri/varve/shim/proto"
+)
 
 var (
 	// ErrGone says that no shim holds the container's directory: it was killed,
@@ -12,12 +17,32 @@ var (
 	// ErrNotFound says that the shim knows no exec or attachment of that name.
 	ErrNotFound = errors.New("not found")
 	// ErrUnsupported says that the shim, which may be older or newer than the
-	// daemon, does not know the request.
+	// daemon, does not know the request or speaks another protocol.
 	ErrUnsupported = errors.New("not supported by this shim")
 	// ErrInvalid says that the shim refused the request's arguments.
 	ErrInvalid = errors.New("invalid request")
 	// ErrNoRecord says that a directory has no exit record.
 	ErrNoRecord = errors.New("no exit record")
+	// ErrDisconnected says that the shim lives and has cut the connection off.
+	// Dial again.
+	ErrDisconnected = errors.New("shim has closed the connection")
 	// ErrClosed says that this client was closed by its owner.
 	ErrClosed = errors.New("client is closed")
 )
+
+// asError turns a shim's refusal into the errors of this package, and a failed
+// step into a *container.StepError.
+func asError(f *proto.Failure) error {
+	kind := ErrInvalid
+	switch f.Code {
+	case proto.CodeStep:
+		return f.StepError()
+	case proto.CodeState:
+		kind = ErrExited
+	case proto.CodeNotFound:
+		kind = ErrNotFound
+	case proto.CodeUnsupported:
+		kind = ErrUnsupported
+	}
+	return fmt.Errorf("%w: %s", kind, f.Detail)
+}

@@ -3,9 +3,10 @@ package shim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
-
-	"github.com/varve-cri/varve/runtime/plan"
+	"sync"
+	"time"
 )
 
 // DefaultSpares is how many spare shims wait when the configuration is silent.
@@ -28,41 +29,99 @@ type LauncherConfig struct {
 
 // Launcher keeps spare shims and starts containers in them. Its methods may be
 // called from many goroutines at once.
-type Launcher struct{ cfg LauncherConfig }
+type Launcher struct {
+	cfg    LauncherConfig
+	spares chan *Client  // those that wait
+	refill chan struct{} // has a token when the pool may not be full
+	stop   context.Context
+	cancel context.CancelFunc
+	filler sync.WaitGroup
+}
 
 // NewLauncher checks the configuration and begins to fill the pool of spares
 // in the background.
-func NewLauncher(cfg LauncherConfig) (*Launcher, error) { return &Launcher{cfg: cfg}, nil }
+func NewLauncher(cfg LauncherConfig) (*Launcher, error) {
+	if cfg.Spares == 0 {
+		cfg.Spares = DefaultSpares
+	}
+	cfg.Spares = max(cfg.Spares, 0)
+	if st, err := os.Stat(cfg.Binary); err != nil {
+		return nil, fmt.Errorf("shim program: %w", err)
+	} else if st.IsDir() || st.Mode()&0o111 == 0 {
+		return nil, fmt.Errorf("shim program %s: not executable", cfg.Binary)
+	}
+	l := &Launcher{cfg: cfg, spares: make(chan *Client, cfg.Spares), refill: make(chan struct{}, 1)}
+	l.stop, l.cancel = context.WithCancel(context.Background())
+	l.filler.Go(l.fill)
+	return l, nil
+}
 
 // Close ends the pool: spares exit, running containers stay.
-func (l *Launcher) Close() error { return nil }
-
-// StartRequest is what a shim needs to start one container.
-type StartRequest struct {
-	// Dir is the container's state directory (mode 0700), which exists.
-	Dir string
-	// Plan is the compiled plan; its cgroups and namespaces exist.
-	Plan *plan.Plan
-	// Root is the detached mount of the container's root. The caller keeps
-	// its own descriptor and closes it.
-	Root *os.File
-	// LogPath is the container's log file on the host; its directory exists.
-	// Empty discards the output.
-	LogPath string
-	// Stdin keeps a pipe (or the terminal) open for attached input; StdinOnce
-	// closes it when the first attachment's input ends.
-	Stdin, StdinOnce bool
-	// OOMEventsPath is the cgroup file with the line "oom_kill N"; may be empty.
-	OOMEventsPath string
-	// MaxLogLine is the longest content of one log record; 0 means 16 KiB.
-	MaxLogLine int
+func (l *Launcher) Close() error {
+	l.cancel()
+	l.filler.Wait()
+	for {
+		select {
+		case c := <-l.spares:
+			_ = c.Close()
+		default:
+			return nil
+		}
+	}
 }
 
-// Start starts the container in a spare shim (or in a new one when none
-// waits) and returns the connection to it and the pid of its first process. A
-// container that could not be made returns a *container.StepError. Whatever
-// the error, also when ctx ended, nothing of the attempt is left behind: no
-// shim, no process, no socket.
-func (l *Launcher) Start(ctx context.Context, r StartRequest) (*Client, int, error) {
-	return nil, 0, errors.ErrUnsupported
+// refillPause is the time between a failed attempt to make a spare and the
+// next.
+const refillPause = time.Second
+
+// fill keeps the pool full. It makes one spare at a time, so that a burst of
+// starts does not also get a burst of spawns beside it.
+func (l *Launcher) fill() {
+	for l.stop.Err() == nil {
+		if len(l.spares) == cap(l.spares) {
+			select {
+			case <-l.refill:
+			case <-l.stop.Done():
+			}
+			continue
+		}
+		c, err := l.spawn(l.stop)
+		if err != nil {
+			select {
+			case <-time.After(refillPause):
+			case <-l.stop.Done():
+			}
+			continue
+		}
+		l.spares <- c // only this goroutine adds
+	}
 }
+
+// take returns a spare that lives, or a new shim when none waits.
+func (l *Launcher) take(ctx context.Context) (*Client, error) {
+	defer func() {
+		select {
+		case l.refill <- struct{}{}:
+		default:
+		}
+	}()
+	for {
+		select {
+		case c := <-l.spares:
+			select {
+			case <-c.Done(): // it died while it waited
+				continue
+			default:
+				return c, nil
+			}
+		default:
+		}
+		if l.stop.Err() != nil {
+			return nil, errors.New("launcher is closed")
+		}
+		return l.spawn(ctx)
+	}
+}
+
+// Waiting is the number of spares that wait now.
+func (l *Launcher) Waiting() int { return len(l.spares) }
