@@ -54,7 +54,7 @@ func (r *reader) fail() {
 
 func (r *reader) header(magic string) {
 	if len(r.buf) > MaxEncoded {
-		r.err = errors.New("encoded plan of "+strconv.Itoa(len(r.buf))+" bytes, more than "+strconv.Itoa(MaxEncoded))
+		r.err = errors.New("encoded plan of " + strconv.Itoa(len(r.buf)) + " bytes, more than " + strconv.Itoa(MaxEncoded))
 		r.buf = nil
 		return
 	}

@@ -10,16 +10,15 @@ import (
 
 // The hooks that package syscall itself calls around a fork. The Go source
 // keeps them linkable (go.dev/issue/67401). BeforeFork blocks all signals and
-// makes any growth of the stack fatal, AfterForkInChild resets the handlers.
+// makes any growth of the stack fatal; AfterFork undoes both. What
+// AfterForkInChild does with 65 calls, CLONE_CLEAR_SIGHAND (Linux 5.5) and one
+// call of the program do.
 
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
 
 //go:linkname afterFork syscall.runtime_AfterFork
 func afterFork()
-
-//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
-func afterForkInChild()
 
 // rawOp is an Op as the child reads it: no slices, no pointers that the
 // garbage collector would have to know.
@@ -65,7 +64,7 @@ func (p *Program) fork(c Clone, errfd int) (Child, unix.Errno) {
 	im := p.lower()
 	im.regs[errPipe] = uintptr(errfd)
 	im.args = cloneArgs{
-		flags:      c.Flags | unix.CLONE_PIDFD,
+		flags:      c.Flags | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		pidfd:      uint64(uintptr(unsafe.Pointer(&im.pidfd))),
 		exitSignal: uint64(unix.SIGCHLD),
 	}
@@ -90,7 +89,6 @@ func (im *image) clone() (uintptr, unix.Errno) {
 		afterFork()
 		return pid, e
 	}
-	afterForkInChild()
 	im.walk()
 	return 0, 0
 }

@@ -68,7 +68,9 @@ func bpf(prog []byte) Arg           { return Arg{kind: filter, buf: prog} }
 
 // str is a C string. A zero byte would cut it short silently; Run refuses
 // such a program.
-func str(s string) Arg { return Arg{kind: buffer, buf: append([]byte(s), 0), cstr: true, text: quote(s)} }
+func str(s string) Arg {
+	return Arg{kind: buffer, buf: append([]byte(s), 0), cstr: true, text: quote(s)}
+}
 
 // fd prints the descriptor's role, not its number, which differs from run to
 // run.

@@ -91,8 +91,8 @@ func limit(v uint64) string {
 	return strconv.FormatUint(v, 10)
 }
 
-// resetSignals undoes what the caller ignores: that would survive execve. Its
-// handlers are gone by themselves. The pause program ignores SIGCHLD, and so
+// resetSignals undoes what the caller ignores, which would survive execve as
+// its mask would; its handlers are gone by themselves. The pause program ignores SIGCHLD, and so
 // has its orphans reaped by the kernel.
 func (b *builder) resetSignals(pause bool) {
 	b.on("reset signals", "")
@@ -107,6 +107,7 @@ func (b *builder) resetSignals(pause bool) {
 		}
 		b.call(unix.SYS_RT_SIGACTION, "rt_sigaction", num(uint64(s), unix.SignalName(s)), raw(action, text), zero, num(8, "8"))
 	}
+	b.call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", num(unix.SIG_SETMASK, "SETMASK"), raw(make([]byte, 8), "NONE"), zero, num(8, "8"))
 }
 
 func (b *builder) seccomp(p *plan.Process) {
