@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/imagestore/registry"
+)
+
+func imageConfig(cfg *config.Config) imagestore.Config {
+	return imagestore.Config{
+		Root: cfg.RootDir, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
+		MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Pinned: cfg.Images.Pinned,
+		Report: func(message string) { klog.InfoS("Image store", "message", message) },
+	}
+}
+
+// platform reads "os/arch[/variant]"; the store fills in this machine's.
+func platform(s string) ocispec.Platform {
+	if s == "" {
+		return ocispec.Platform{}
+	}
+	parts := append(strings.SplitN(s, "/", 3), "", "")
+	return ocispec.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+}
+
+func rules(registries []config.Registry) registry.Rules {
+	out := registry.Rules{}
+	for _, r := range registries {
+		rule := registry.Rule{
+			Fallback: !r.MirrorsOnly, PlainHTTP: r.PlainHTTP, CAFile: r.CAFile, SkipVerify: r.InsecureSkipVerify,
+		}
+		for _, m := range r.Mirrors {
+			rule.Endpoints = append(rule.Endpoints, registry.Endpoint{URL: m.URL, CAFile: m.CAFile, SkipVerify: m.InsecureSkipVerify})
+		}
+		out[r.Name] = rule
+	}
+	return out
+}

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/imagestore"
+)
+
+// CreateContainer makes a container: an image, a read-write layer and a
+// record. No process is started. A retry joins the request that still runs, or
+// gets the container that it has made.
+func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateContainerRequest) (*runtimeapi.CreateContainerResponse, error) {
+	p, err := s.table.findPod(req.GetPodSandboxId())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetConfig() == nil {
+		return nil, invalid("config", "is missing")
+	}
+	rec := &record.Container{
+		ID: newID(), PodID: p.id, State: record.Created, CreatedAt: time.Now().UnixNano(),
+		Config: req.GetConfig(), Resources: req.GetConfig().GetLinux().GetResources(),
+	}
+	key := containerKey(rec)
+	id, err := s.creates.do(ctx, key, func() (string, error) {
+		if v, ok := s.table.containerNames.Load(key); ok {
+			return sameContainer(v.(*container).rec.Load(), rec) //nolint:forcetypeassert // *container only
+		}
+		if err := p.rec.Load().CheckStartable(); err != nil {
+			return "", err
+		}
+		c := &create{s: s, c: newContainer(p, rec)}
+		return rec.ID, c.run(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &runtimeapi.CreateContainerResponse{ContainerId: id}, nil
+}
+
+// sameContainer answers a request for a container that exists.
+func sameContainer(have, want *record.Container) (string, error) {
+	name := have.Config.GetMetadata().GetName()
+	switch {
+	case have.State != record.Created && have.State != record.Running && have.State != record.Starting:
+		return "", coded(codes.AlreadyExists, "container %s: exists as %s and is %s; remove it or ask for another attempt", name, have.ID, have.State)
+	case !proto.Equal(have.Config, want.Config):
+		return "", coded(codes.AlreadyExists, "container %s: exists as %s with another configuration", name, have.ID)
+	}
+	return have.ID, nil
+}
+
+// create is one run of CreateContainer. Its methods are the steps.
+type create struct {
+	s     *Server
+	c     *container
+	image imagestore.Image
+}
+
+func (r *create) run(ctx context.Context) error {
+	rec := r.c.rec.Load()
+	op := step.Op{Verb: "CreateContainer", Object: rec.Config.GetMetadata().GetName(), ID: rec.ID}
+	return r.s.steps.Run(ctx, op, []step.Step{
+		{Name: "image", Do: r.resolve},
+		{Name: "plan", Do: r.plan},
+		{Name: "host paths", Do: r.sources},
+		{Name: "record", Do: r.record, Undo: func(context.Context) error { return r.s.forgetContainer(r.c) }},
+		{Name: "layer", Do: r.layer, Undo: func(context.Context) error { return r.s.images.RemoveRW(rec.ID) }},
+		{Name: "publish", Do: r.publish},
+	})
+}
+
+func (r *create) resolve(context.Context) error {
+	rec := r.c.rec.Load()
+	ref := rec.Config.GetImage().GetImage()
+	if ref == "" {
+		return invalid("config.image.image", "is empty")
+	}
+	img, err := r.s.images.Get(ref)
+	if errors.Is(err, imagestore.ErrNotFound) {
+		return coded(codes.NotFound, "image %s: not found on this node; pull it first", ref)
+	}
+	if err != nil {
+		return err
+	}
+	r.image, rec.ImageID, rec.ImageRef = img, img.ID, img.ID
+	if len(img.Digests) > 0 {
+		rec.ImageRef = img.Digests[0]
+	}
+	return nil
+}
+
+func (r *create) plan(context.Context) error {
+	rec := r.c.rec.Load()
+	pr, err := r.s.prepare(r.c.pod, rec, r.image)
+	if err != nil {
+		return err
+	}
+	for _, n := range pr.plan.Notes {
+		klog.InfoS("Container is degraded by configuration", "container", rec.ID, "note", n)
+	}
+	rec.LogPath, rec.Mounts, rec.StopSig = pr.plan.LogPath, pr.plan.Mounts, int32(pr.plan.StopSignal.Number)
+	rec.User = plan.RecordUser(pr.plan.User)
+	rec.Cgroup = pr.plan.Spec.Linux.CgroupsPath
+	r.c.ready.Store(pr)
+	return nil
+}
+
+func (r *create) sources(ctx context.Context) error {
+	return r.s.checkSources(ctx, r.c.ready.Load().plan.Sources)
+}
+
+func (r *create) record(context.Context) error {
+	rec := r.c.rec.Load()
+	rec.Owe(record.DutyLayer, rec.ID)
+	return r.s.records.SaveContainer(rec)
+}
+
+func (r *create) layer(context.Context) error {
+	if err := r.s.images.CreateRW(r.c.id, r.image.ID); err != nil {
+		return errors.Join(err, r.s.images.RemoveRW(r.c.id))
+	}
+	return nil
+}
+
+func (r *create) publish(context.Context) error {
+	if err := r.s.table.addContainer(r.c); err != nil {
+		return fmt.Errorf("the pod was removed meanwhile: %w", err)
+	}
+	r.s.event(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, r.c.id, r.c.pod)
+	return nil
+}

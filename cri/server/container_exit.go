@@ -1,0 +1,193 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/runtime/cgroup"
+	"github.com/varve-cri/varve/shim"
+)
+
+const (
+	killPatience = 2 * time.Second  // until the cgroup is killed as well
+	exitPatience = 30 * time.Second // until we give up on a process that does not die
+)
+
+// alive says whether the container may have processes.
+func alive(r *record.Container) bool {
+	return r.State == record.Starting || r.State == record.Running || r.State == record.Unknown
+}
+
+// watch waits for the container's exit. It is the container's one goroutine.
+func (s *Server) watch(c *container, client *shim.Client) {
+	<-client.Done()
+	if e, known := client.Exit(); known {
+		s.ended(c, record.Exit{Code: e.Code, OOM: e.OOM, At: e.At})
+	} else if !errors.Is(client.Err(), shim.ErrClosed) {
+		s.orphaned(c)
+	}
+	_ = client.Close()
+}
+
+// orphaned ends a container whose shim was killed: nobody holds its streams
+// or will learn of its exit, so that what is left of it is killed.
+func (s *Server) orphaned(c *container) {
+	rec := c.rec.Load()
+	if err := cgroup.Open(rec.Cgroup).Kill(); err != nil {
+		klog.ErrorS(err, "Container without a shim is not killed", "container", c.id)
+	}
+	s.ended(c, record.Exit{Code: 137, At: time.Now(), Message: "its shim was killed, so the container was killed too"})
+}
+
+// ended finalises a container that has exited: the record first, which is what
+// a stop waits for, then what is left on the host.
+func (s *Server) ended(c *container, e record.Exit) {
+	rec := c.rec.Load()
+	group := cgroup.Open(rec.Cgroup)
+	if sharesPID(rec) {
+		if err := group.Kill(); err != nil {
+			klog.ErrorS(err, "Remaining processes are not killed", "container", c.id)
+		}
+	}
+	s.recordExit(c, e)
+	c.client.Store(nil)
+	c.proc.Store(nil)
+	c.exited.close()
+	s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.id, c.pod)
+	if err := group.Remove(); err != nil {
+		klog.ErrorS(err, "Cgroup of an exited container is left until it is removed", "container", c.id)
+	}
+	c.tidied.close()
+}
+
+// recordExit shows the exit to readers even when it cannot be written: the
+// shim has it on record as well.
+func (s *Server) recordExit(c *container, e record.Exit) {
+	c.write.Lock()
+	defer c.write.Unlock()
+	if c.dead {
+		return
+	}
+	r := c.rec.Load().Clone()
+	if err := r.Exit(e); err != nil {
+		klog.ErrorS(err, "Exit ignored")
+		return
+	}
+	if err := s.records.SaveContainer(r); err != nil {
+		klog.ErrorS(err, "Exit is not on record", "container", c.id)
+	}
+	c.rec.Store(r)
+}
+
+// StopContainer asks the container to stop, and kills it when it has not
+// within the timeout. A container that is not there or does not run is stopped.
+func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContainerRequest) (*runtimeapi.StopContainerResponse, error) {
+	// The lock is only waited for, so that a start in progress is over: a
+	// second stop with less patience must not queue behind the first.
+	c, err := s.lockContainer(ctx, req.GetContainerId())
+	if isNotFound(err) {
+		return &runtimeapi.StopContainerResponse{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.lock.release()
+	if req.GetTimeout() > 0 {
+		if err := c.ask(ctx, time.Duration(req.GetTimeout())*time.Second); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.kill(ctx, c); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.StopContainerResponse{}, nil
+}
+
+// ask sends the stop signal and waits for the exit, at most as long as patience.
+func (c *container) ask(ctx context.Context, patience time.Duration) error {
+	rec, client := c.rec.Load(), c.client.Load()
+	if !alive(rec) || client == nil {
+		return nil
+	}
+	if err := client.Signal(ctx, unix.Signal(rec.StopSig)); err != nil {
+		klog.V(2).InfoS("Stop signal was not taken", "container", c.id, "err", err)
+	}
+	return c.wait(ctx, patience)
+}
+
+// wait waits for the exit; only the end of the context is an error.
+func (c *container) wait(ctx context.Context, patience time.Duration) error {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-c.exited.ch:
+	case <-t.C:
+	case <-ctx.Done():
+		return fmt.Errorf("container %s: wait for its exit: %w", c.id, context.Cause(ctx))
+	}
+	return nil
+}
+
+// kill kills the container and waits for its exit.
+func (s *Server) kill(ctx context.Context, c *container) error {
+	if !alive(c.rec.Load()) {
+		return nil
+	}
+	client := c.client.Load()
+	if client == nil {
+		return s.killLost(c)
+	}
+	err := client.Signal(ctx, unix.SIGKILL)
+	if err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
+		klog.V(2).InfoS("Shim did not take a kill", "container", c.id, "err", err)
+	}
+	if err := c.wait(ctx, killPatience); err != nil || !alive(c.rec.Load()) {
+		return err
+	}
+	if err := cgroup.Open(c.rec.Load().Cgroup).Kill(); err != nil {
+		return fmt.Errorf("container %s: kill: %w", c.id, err)
+	}
+	if err := c.wait(ctx, exitPatience); err != nil {
+		return err
+	}
+	if alive(c.rec.Load()) {
+		return fmt.Errorf("container %s: killed, and still there after %v: a process hangs in the kernel", c.id, exitPatience)
+	}
+	return nil
+}
+
+// killLost kills a container that has no shim any more.
+func (s *Server) killLost(c *container) error {
+	if c.rec.Load().State == record.Unknown {
+		s.orphaned(c)
+	}
+	return nil
+}
+
+// RemoveContainer removes the container, killing it first if it runs. A
+// container that is not there is removed.
+func (s *Server) RemoveContainer(ctx context.Context, req *runtimeapi.RemoveContainerRequest) (*runtimeapi.RemoveContainerResponse, error) {
+	if err := s.removeByID(ctx, req.GetContainerId()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.RemoveContainerResponse{}, nil
+}
+
+func (s *Server) removeByID(ctx context.Context, id string) error {
+	c, err := s.lockContainer(ctx, id)
+	if isNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.lock.release()
+	return s.removeContainer(ctx, c)
+}

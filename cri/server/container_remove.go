@@ -1,0 +1,54 @@
+package server
+
+import (
+	"context"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/runtime/cgroup"
+)
+
+// removeContainer removes the container; the caller holds its lock.
+func (s *Server) removeContainer(ctx context.Context, c *container) error {
+	rec := c.rec.Load()
+	op := step.Op{Verb: "RemoveContainer", Object: rec.Config.GetMetadata().GetName(), ID: c.id}
+	err := s.steps.Run(ctx, op, []step.Step{
+		{Name: "kill", Do: func(ctx context.Context) error { return s.kill(ctx, c) }},
+		{Name: "mark", Do: func(context.Context) error {
+			return s.updateContainer(c, func(r *record.Container) error { return r.MarkRemoving() })
+		}},
+		{Name: "cgroup", Do: func(ctx context.Context) error { return s.tidy(ctx, c) }},
+		{Name: "layer", Do: func(context.Context) error { return s.images.RemoveRW(c.id) }},
+		{Name: "record", Do: func(context.Context) error { return s.forgetContainer(c) }},
+	})
+	if err != nil {
+		return err
+	}
+	s.table.dropContainer(c)
+	s.event(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, c.id, c.pod)
+	return nil
+}
+
+// tidy waits until the exit's own cleaning is done, and removes the cgroup
+// when that could not.
+func (s *Server) tidy(ctx context.Context, c *container) error {
+	rec := c.rec.Load()
+	if !rec.Owes(record.DutyCgroup) {
+		return nil
+	}
+	select {
+	case <-c.tidied.ch:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	group := cgroup.Open(rec.Cgroup)
+	if !group.Exists() {
+		return nil
+	}
+	if err := group.Kill(); err != nil {
+		return err
+	}
+	return group.Remove()
+}

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/runtime/cgroup"
+	rtcontainer "github.com/varve-cri/varve/runtime/container"
+	rtplan "github.com/varve-cri/varve/runtime/plan"
+	"github.com/varve-cri/varve/runtime/plan/compile"
+	"github.com/varve-cri/varve/shim"
+)
+
+// StartContainer starts a created container. When its process cannot be made,
+// the container has exited, with the reason StartError and the code that
+// Kubernetes shows for it.
+func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContainerRequest) (*runtimeapi.StartContainerResponse, error) {
+	c, err := s.lockContainer(ctx, req.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	defer c.lock.release()
+	r := &start{s: s, c: c}
+	if err := r.run(ctx); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.StartContainerResponse{}, nil
+}
+
+// start is one run of StartContainer. Its methods are the steps.
+type start struct {
+	s      *Server
+	c      *container
+	ready  *prepared
+	group  *cgroup.Group
+	plan   *rtplan.Plan
+	root   *os.File
+	client *shim.Client
+	pid    int
+}
+
+func (r *start) run(ctx context.Context) error {
+	rec := r.c.rec.Load()
+	op := step.Op{Verb: "StartContainer", Object: rec.Config.GetMetadata().GetName(), ID: rec.ID}
+	err := r.s.steps.Run(ctx, op, []step.Step{
+		{Name: "state", Do: func(context.Context) error {
+			if err := r.c.pod.rec.Load().CheckStartable(); err != nil {
+				return err
+			}
+			return rec.Clone().Start()
+		}},
+		{Name: "plan", Do: r.prepare},
+		{Name: "record", Do: r.record},
+		{Name: "cgroup", Do: r.cgroup, Undo: func(context.Context) error { return r.group.Remove() }},
+		{Name: "compile", Do: r.compile},
+		{Name: "root", Do: r.mount, Undo: func(context.Context) error { return r.root.Close() }},
+		{Name: "launch", Do: r.launch, Undo: r.kill},
+		{Name: "publish", Do: r.publish},
+	})
+	if err != nil {
+		r.failed(err)
+	}
+	return err
+}
+
+func (r *start) prepare(ctx context.Context) error {
+	var err error
+	if r.ready, err = r.s.planOf(r.c); err != nil {
+		return err
+	}
+	dir := r.s.records.PodDir(r.c.pod.id)
+	if !wantsShm(r.ready.plan.Spec, dir) {
+		return nil
+	}
+	return ensureShm(ctx, r.c.pod, dir)
+}
+
+// record notes that the start has begun and that a cgroup will be owed. From
+// here on the container is used up whatever happens: its layer's mount does
+// not sync, so that it can be mounted once only.
+func (r *start) record(context.Context) error {
+	return r.s.updateContainer(r.c, func(rec *record.Container) error {
+		rec.Owe(record.DutyCgroup, rec.Cgroup)
+		return rec.Start()
+	})
+}
+
+func (r *start) cgroup(context.Context) error {
+	rec := r.c.rec.Load()
+	if err := cgroup.EnsureParents(r.c.pod.rec.Load().CgroupParent); err != nil {
+		return err
+	}
+	var err error
+	r.group, err = cgroup.Create(rec.Cgroup, r.ready.plan.Spec.Linux.Resources)
+	return err
+}
+
+func (r *start) compile(context.Context) error {
+	var err error
+	r.plan, err = compile.Compile(r.c.id, r.ready.plan.Spec, compile.Options{
+		Seccomp: r.ready.prog, SeccompFlags: r.ready.flags,
+		CgroupV1: r.group.V1Paths(), CgroupV2: r.group.V2Path(),
+	})
+	return err
+}
+
+func (r *start) mount(context.Context) error {
+	var err error
+	r.root, err = r.s.images.MountRW(r.c.id)
+	return err
+}
+
+func (r *start) launch(ctx context.Context) error {
+	var err error
+	r.client, r.pid, err = r.s.launcher.Start(ctx, shim.StartRequest{
+		Dir: r.s.records.ContainerDir(r.c.id), Plan: r.plan, Root: r.root,
+		LogPath: r.ready.plan.LogPath, Stdin: r.ready.plan.Stdin, StdinOnce: r.ready.plan.StdinOnce,
+		OOMEventsPath: r.group.OOMEventsPath(), MaxLogLine: r.s.cfg.Log.MaxLineBytes,
+	})
+	return err
+}
+
+func (r *start) kill(ctx context.Context) error {
+	err := r.client.Shutdown(ctx)
+	if err == nil || errors.Is(err, shim.ErrExited) || errors.Is(err, shim.ErrGone) {
+		return r.client.Close()
+	}
+	return errors.Join(err, r.group.Kill(), r.client.Close())
+}
+
+func (r *start) publish(context.Context) error {
+	err := r.s.updateContainer(r.c, func(rec *record.Container) error { return rec.Started(r.pid, time.Now()) })
+	if err != nil {
+		return err
+	}
+	_ = r.root.Close()
+	proc := r.plan.Process
+	r.c.proc.Store(&proc)
+	r.c.ready.Store(nil)
+	r.c.client.Store(r.client)
+	r.s.event(runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, r.c.id, r.c.pod)
+	go r.s.watch(r.c, r.client)
+	return nil
+}
+
+// failed puts a container whose start had begun into its final state.
+func (r *start) failed(cause error) {
+	if r.c.rec.Load().State != record.Starting {
+		return
+	}
+	code := int32(128)
+	var st *rtcontainer.StepError
+	if errors.As(cause, &st) {
+		code = st.ExitCode()
+	}
+	err := r.s.updateContainer(r.c, func(rec *record.Container) error {
+		return rec.StartFailed(code, fmt.Sprint(cause), time.Now())
+	})
+	if err != nil {
+		klog.ErrorS(err, "Failed start is not on record", "container", r.c.id)
+	}
+	r.c.ready.Store(nil)
+	r.c.exited.close()
+	r.c.tidied.close()
+	r.s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, r.c.id, r.c.pod)
+}

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"context"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/runtime/cgroup"
+)
+
+// UpdateContainerResources changes a container's limits, all or none. What the
+// request leaves out stays as it is.
+func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.UpdateContainerResourcesRequest) (*runtimeapi.UpdateContainerResourcesResponse, error) {
+	c, err := s.lockContainer(ctx, req.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	defer c.lock.release()
+	if req.GetLinux() == nil {
+		return &runtimeapi.UpdateContainerResourcesResponse{}, nil
+	}
+	rec := c.rec.Load()
+	next := mergeResources(rec.Resources, req.GetLinux())
+	if err := rec.Clone().Update(next); err != nil {
+		return nil, err
+	}
+	res, err := plan.Resources("linux", next, s.host)
+	if err != nil {
+		return nil, err
+	}
+	if rec.State == record.Running {
+		if err := cgroup.Open(rec.Cgroup).Set(res); err != nil {
+			return nil, err
+		}
+	} else if pr := c.ready.Load(); pr != nil {
+		devices := pr.plan.Spec.Linux.Resources.Devices
+		res.Devices = devices
+		pr.plan.Spec.Linux.Resources = res
+	}
+	err = s.updateContainer(c, func(r *record.Container) error { return r.Update(next) })
+	if err != nil {
+		return nil, err
+	}
+	return &runtimeapi.UpdateContainerResourcesResponse{}, nil
+}
+
+// mergeResources puts what the request says over what applies.
+func mergeResources(have, want *runtimeapi.LinuxContainerResources) *runtimeapi.LinuxContainerResources {
+	out := &runtimeapi.LinuxContainerResources{}
+	if have != nil {
+		out = proto.CloneOf(have)
+	}
+	if len(want.GetHugepageLimits()) > 0 {
+		out.HugepageLimits = nil
+	}
+	proto.Merge(out, want) // sets what is not zero, adds to lists and maps
+	return out
+}
+
+// ReopenContainerLog makes the shim go on in a new file at the log's path.
+func (s *Server) ReopenContainerLog(ctx context.Context, req *runtimeapi.ReopenContainerLogRequest) (*runtimeapi.ReopenContainerLogResponse, error) {
+	c, err := s.table.findContainer(req.GetContainerId())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.rec.Load().CheckRunning("reopen its log"); err != nil {
+		return nil, err
+	}
+	client := c.client.Load()
+	if client == nil {
+		return nil, &plan.PreconditionError{Object: "container " + c.id, Problem: "its shim is not connected"}
+	}
+	if err := client.ReopenLog(ctx); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.ReopenContainerLogResponse{}, nil
+}

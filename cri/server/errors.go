@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/runtime/cgroup"
+	"github.com/varve-cri/varve/shim"
+)
+
+var errPanicked = errors.New("the operation panicked")
+
+// codedError is an error that has its gRPC code already. How any other error
+// gets one is plan.Code's business.
+type codedError struct {
+	code codes.Code
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// GRPCStatus is what plan.Code looks for.
+func (e *codedError) GRPCStatus() *status.Status { return status.New(e.code, e.err.Error()) }
+
+func coded(code codes.Code, format string, args ...any) error {
+	return &codedError{code, fmt.Errorf(format, args...)}
+}
+
+func notFound(kind, id string) error { return &plan.NotFoundError{Kind: kind, ID: id} }
+
+func invalid(field, format string, args ...any) error {
+	return &plan.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
+}
+
+func isNotFound(err error) bool {
+	var e *plan.NotFoundError
+	return errors.As(err, &e)
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// toStatus turns an error into what goes over the wire: errors of the layers
+// that plan does not know get their meaning here.
+func toStatus(err error) error {
+	if _, known := plan.Code(err); !known {
+		switch {
+		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController):
+			return status.Error(codes.FailedPrecondition, plan.Message(err))
+		case errors.Is(err, shim.ErrUnsupported):
+			return status.Error(codes.Unimplemented, plan.Message(err))
+		}
+	}
+	return plan.Status(err)
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// shmSize is the size of a pod's /dev/shm, as everywhere in Kubernetes.
+const shmSize = "67108864"
+
+func shmDir(podDir string) string { return podDir + "/shm" }
+
+// ensureShm mounts the pod's /dev/shm unless that is done already. It is made
+// when the first container needs it, and it is the one mount beside the pinned
+// namespaces that the host sees: see the package's comment.
+func ensureShm(ctx context.Context, p *pod, podDir string) error {
+	if err := p.shm.acquire(ctx, "pod "+p.id+": shm"); err != nil {
+		return err
+	}
+	defer p.shm.release()
+	dir := shmDir(podDir)
+	if isMountpoint(dir, podDir) {
+		return nil
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return mountShm(dir)
+}
+
+// mountShm uses the new mount calls (Linux 5.2): the options are not parsed
+// from a string, and nothing is visible before it is complete.
+func mountShm(dir string) error {
+	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("shm: fsopen tmpfs: %w", err)
+	}
+	defer unix.Close(fsfd)
+	for _, o := range [][2]string{{"source", "shm"}, {"size", shmSize}, {"mode", "1777"}} {
+		if err := unix.FsconfigSetString(fsfd, o[0], o[1]); err != nil {
+			return fmt.Errorf("shm: tmpfs option %s=%s: %w", o[0], o[1], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fsfd); err != nil {
+		return fmt.Errorf("shm: create tmpfs: %w", err)
+	}
+	attr := unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	mfd, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, attr)
+	if err != nil {
+		return fmt.Errorf("shm: fsmount: %w", err)
+	}
+	defer unix.Close(mfd)
+	if err := unix.MoveMount(mfd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("shm: mount on %s: %w", dir, err)
+	}
+	return nil
+}
+
+// isMountpoint compares devices: both directories are ours, so that no bind
+// mount of the same file system can be there.
+func isMountpoint(dir, parent string) bool {
+	var a, b unix.Stat_t
+	return unix.Lstat(dir, &a) == nil && unix.Lstat(parent, &b) == nil && a.Dev != b.Dev
+}
+
+// unmountShm takes the pod's /dev/shm away; containers that still run keep
+// theirs. It is idempotent.
+func unmountShm(podDir string) error {
+	dir := shmDir(podDir)
+	err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("shm: unmount %s: %w", dir, err)
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("shm: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/runtime/cgroup"
+	"github.com/varve-cri/varve/runtime/namespace"
+)
+
+// StopPodSandbox kills the pod's containers and gives back its network. A pod
+// that is not there is stopped.
+func (s *Server) StopPodSandbox(ctx context.Context, req *runtimeapi.StopPodSandboxRequest) (*runtimeapi.StopPodSandboxResponse, error) {
+	p, err := s.lockPod(ctx, req.GetPodSandboxId())
+	if isNotFound(err) {
+		return &runtimeapi.StopPodSandboxResponse{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer p.lock.release()
+	if err := s.stopPod(ctx, p, "StopPodSandbox", false); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.StopPodSandboxResponse{}, nil
+}
+
+// stopPod takes down all that a stopped pod must not have. With leave, a
+// network that refuses to be detached does not stop it: the duty stays on disk
+// and is tried again in the background. The caller holds the pod's lock.
+func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) error {
+	rec := p.rec.Load()
+	was := rec.State
+	if was == record.PodNotReady && len(rec.Duties) == 0 && !anyAlive(p) {
+		return nil
+	}
+	dir := s.records.PodDir(p.id)
+	op := step.Op{Verb: verb, Object: podName(rec.Config.GetMetadata()), ID: p.id}
+	err := s.steps.Run(ctx, op, []step.Step{
+		// First of all: from here on no container starts in the pod.
+		{Name: "record", Do: func(context.Context) error {
+			if was != record.PodReady && was != record.PodPreparing {
+				return nil
+			}
+			return s.updatePod(p, func(r *record.Pod) error { return r.MarkStopped("") })
+		}},
+		{Name: "containers", Do: func(ctx context.Context) error { return s.killAll(ctx, p) }},
+		{Name: "pause", Do: func(ctx context.Context) error {
+			if !rec.Owes(record.DutyPause) {
+				return nil
+			}
+			return s.stopPause(ctx, p)
+		}},
+		{Name: "network", Do: func(ctx context.Context) error { return s.detachPod(ctx, p, leave) }},
+		{Name: "namespaces", Do: func(context.Context) error { return namespace.Unpin(dir + "/ns") }},
+		{Name: "shm", Do: func(context.Context) error { return unmountShm(dir) }},
+		{Name: "duties", Do: func(context.Context) error { return s.updatePod(p, acquitStopped) }},
+	})
+	if err == nil && was == record.PodReady {
+		s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, p.id, p)
+	}
+	return err
+}
+
+func acquitStopped(r *record.Pod) error {
+	r.Acquit(record.DutyPause, "")
+	r.Acquit(record.DutyNetwork, "")
+	r.Acquit(record.DutyNamespaces, "")
+	r.PausePID, r.Network = 0, record.Network{}
+	return nil
+}
+
+func anyAlive(p *pod) bool {
+	for _, c := range p.list() {
+		if alive(c.rec.Load()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) detachPod(ctx context.Context, p *pod, leave bool) error {
+	if !p.rec.Load().Owes(record.DutyNetwork) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Requests.NetworkTimeout.Std())
+	defer cancel()
+	err := s.net.Detach(ctx, p.id)
+	if err == nil {
+		return nil
+	}
+	s.debts.owe(p.id)
+	if leave {
+		klog.ErrorS(err, "Network detach is tried again later", "pod", p.id)
+		return nil
+	}
+	return err
+}
+
+// killAll kills all containers of the pod, side by side.
+func (s *Server) killAll(ctx context.Context, p *pod) error {
+	var wg sync.WaitGroup
+	list := p.list()
+	errs := make([]error, len(list))
+	for i, c := range list {
+		wg.Go(func() {
+			if errs[i] = c.lock.acquire(ctx, "container "+c.id); errs[i] != nil {
+				return
+			}
+			defer c.lock.release()
+			errs[i] = s.kill(ctx, c)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// RemovePodSandbox stops the pod if need be and removes it with all its
+// containers. A pod that is not there is removed.
+func (s *Server) RemovePodSandbox(ctx context.Context, req *runtimeapi.RemovePodSandboxRequest) (*runtimeapi.RemovePodSandboxResponse, error) {
+	p, err := s.lockPod(ctx, req.GetPodSandboxId())
+	if isNotFound(err) {
+		return &runtimeapi.RemovePodSandboxResponse{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer p.lock.release()
+	if err := s.removePod(ctx, p); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.RemovePodSandboxResponse{}, nil
+}
+
+// removePod removes the pod; the caller holds its lock.
+func (s *Server) removePod(ctx context.Context, p *pod) error {
+	if err := s.stopPod(ctx, p, "RemovePodSandbox", true); err != nil {
+		return err
+	}
+	rec := p.rec.Load()
+	op := step.Op{Verb: "RemovePodSandbox", Object: podName(rec.Config.GetMetadata()), ID: p.id}
+	err := s.steps.Run(ctx, op, []step.Step{
+		{Name: "mark", Do: func(context.Context) error {
+			return s.updatePod(p, func(r *record.Pod) error { return r.MarkRemoving() })
+		}},
+		{Name: "containers", Do: func(ctx context.Context) error { return s.removeAll(ctx, p) }},
+		// Only what varve made: a kubelet's pod group is the kubelet's to remove.
+		{Name: "cgroup", Do: func(context.Context) error {
+			if rec.OwnCgroup {
+				if err := cgroup.Open(rec.CgroupParent).Remove(); err != nil {
+					return err
+				}
+			}
+			return cgroup.RemoveParents(rec.CgroupParent)
+		}},
+		{Name: "record", Do: func(context.Context) error { return s.forgetPod(p) }},
+	})
+	if err != nil {
+		return err
+	}
+	s.table.dropPod(p)
+	s.event(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, p.id, p)
+	return nil
+}
+
+// removeAll removes the pod's containers, and closes the pod when none is left.
+func (s *Server) removeAll(ctx context.Context, p *pod) error {
+	for !p.close() {
+		var wg sync.WaitGroup
+		list := p.list()
+		errs := make([]error, len(list))
+		for i, c := range list {
+			wg.Go(func() { errs[i] = s.removeByID(ctx, c.id) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return fmt.Errorf("remove: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/network"
+	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/runtime/seccomp"
+	"github.com/varve-cri/varve/shim"
+)
+
+// Options is what a Server stands on.
+type Options struct {
+	Config   *config.Config
+	Host     *plan.Host
+	Images   *imagestore.Store
+	Launcher *shim.Launcher
+	Network  *network.Network
+	Version  string // of varved
+}
+
+// Server answers the CRI. Make it with New, start the adoption of what a
+// daemon before it left with Restore, and register it.
+type Server struct {
+	runtimeapi.UnimplementedRuntimeServiceServer
+	runtimeapi.UnimplementedImageServiceServer
+
+	cfg      *config.Config
+	host     *plan.Host
+	images   *imagestore.Store
+	launcher *shim.Launcher
+	net      *network.Network
+	version  string
+
+	records *record.Store
+	steps   step.Engine
+	table   table
+	runs    joint // RunPodSandbox by podKey
+	creates joint // CreateContainer by containerKey
+	events  broadcast
+	debts   debts
+	seccomp seccomp.Cache
+	probes  atomic.Int64  // looks at host paths that have not come back
+	walks   chan struct{} // one at a time measures read-write layers
+	begun   time.Time
+}
+
+// New opens the records. It adopts nothing yet: see Restore.
+func New(o Options) (*Server, error) {
+	records, err := record.Open(o.Config.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
+		version: o.Version, records: records, begun: time.Now(), walks: make(chan struct{}, 1),
+	}
+	s.debts.pay = s.payDebt
+	return s, nil
+}
+
+// Register adds both services to the gRPC server.
+func (s *Server) Register(g *grpc.Server) {
+	runtimeapi.RegisterRuntimeServiceServer(g, s)
+	runtimeapi.RegisterImageServiceServer(g, s)
+}
+
+// newID returns 64 hexadecimal digits, as Kubernetes' tools expect ids to be.
+func newID() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails since Go 1.24
+	return hex.EncodeToString(b[:])
+}
+
+// updatePod applies an event to the pod's record: the file first, then what
+// readers see.
+func (s *Server) updatePod(p *pod, event func(*record.Pod) error) error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	if p.dead {
+		return notFound("pod", p.id)
+	}
+	r := p.rec.Load().Clone()
+	if err := event(r); err != nil {
+		return err
+	}
+	if err := s.records.SavePod(r); err != nil {
+		return err
+	}
+	p.rec.Store(r)
+	return nil
+}
+
+// updateContainer is updatePod for containers.
+func (s *Server) updateContainer(c *container, event func(*record.Container) error) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	if c.dead {
+		return notFound("container", c.id)
+	}
+	r := c.rec.Load().Clone()
+	if err := event(r); err != nil {
+		return err
+	}
+	if err := s.records.SaveContainer(r); err != nil {
+		return err
+	}
+	c.rec.Store(r)
+	return nil
+}
+
+// forgetPod deletes the pod's record for good: an exit that is noticed late
+// must not write it anew.
+func (s *Server) forgetPod(p *pod) error {
+	p.write.Lock()
+	defer p.write.Unlock()
+	p.dead = true
+	return s.records.DeletePod(p.id)
+}
+
+// forgetContainer is forgetPod for containers.
+func (s *Server) forgetContainer(c *container) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	c.dead = true
+	return s.records.DeleteContainer(c.id)
+}
+
+// lockPod finds the pod and takes its lock; the caller releases it. A pod that
+// was removed while we waited is not found.
+func (s *Server) lockPod(ctx context.Context, id string) (*pod, error) {
+	p, err := s.table.findPod(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.lock.acquire(ctx, "pod "+p.id); err != nil {
+		return nil, err
+	}
+	if v, ok := s.table.pods.Load(p.id); !ok || v != any(p) {
+		p.lock.release()
+		return nil, notFound("pod", id)
+	}
+	return p, nil
+}
+
+// lockContainer is lockPod for containers.
+func (s *Server) lockContainer(ctx context.Context, id string) (*container, error) {
+	c, err := s.table.findContainer(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.lock.acquire(ctx, "container "+c.id); err != nil {
+		return nil, err
+	}
+	if v, ok := s.table.containers.Load(c.id); !ok || v != any(c) {
+		c.lock.release()
+		return nil, notFound("container", id)
+	}
+	return c, nil
+}
+
+func podName(m *runtimeapi.PodSandboxMetadata) string {
+	return fmt.Sprintf("%s/%s", m.GetNamespace(), m.GetName())
+}

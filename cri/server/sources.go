@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/moby/sys/mountinfo"
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/plan"
+)
+
+// maxProbes is how many looks at host paths may hang at a time. Each holds a
+// thread in the kernel that nothing can get out.
+const maxProbes = 256
+
+// checkSources looks at the host paths of a request. A path on a file system
+// that does not answer is an error that names it after HostPathTimeout, and
+// keeps nobody else waiting.
+func (s *Server) checkSources(ctx context.Context, sources []plan.Source) error {
+	if len(sources) == 0 {
+		return nil
+	}
+	if s.probes.Add(1) > maxProbes {
+		s.probes.Add(-1)
+		return coded(codes.ResourceExhausted, "%s: %s: too many host paths do not answer", sources[0].Field, sources[0].Path)
+	}
+	limit := s.cfg.Requests.HostPathTimeout.Std()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v: %w", limit, context.DeadlineExceeded))
+	defer cancel()
+	var at atomic.Int32
+	done := make(chan error, 1)
+	go func() {
+		defer s.probes.Add(-1)
+		for i := range sources {
+			at.Store(int32(i))
+			if err := checkSource(sources[i]); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		src := sources[at.Load()]
+		return fmt.Errorf("%s: %s: %w", src.Field, src.Path, context.Cause(ctx))
+	}
+}
+
+func checkSource(src plan.Source) error {
+	_, err := os.Stat(src.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return invalid(src.Field, "%s does not exist on the host", src.Path)
+	}
+	if err != nil {
+		return invalid(src.Field, "%v", err)
+	}
+	if src.Propagation == runtimeapi.MountPropagation_PROPAGATION_PRIVATE {
+		return nil
+	}
+	return checkPropagation(src)
+}
+
+// checkPropagation reads the mount table, which only the few containers pay
+// for that ask for propagation.
+func checkPropagation(src plan.Source) error {
+	path, err := filepath.EvalSymlinks(src.Path)
+	if err != nil {
+		return invalid(src.Field, "%v", err)
+	}
+	mounts, err := mountinfo.GetMounts(mountinfo.ParentsFilter(path))
+	if err != nil {
+		return fmt.Errorf("%s: %s: mount table: %w", src.Field, src.Path, err)
+	}
+	var on *mountinfo.Info
+	for _, m := range mounts {
+		if on == nil || len(m.Mountpoint) >= len(on.Mountpoint) {
+			on = m
+		}
+	}
+	if on == nil {
+		return nil
+	}
+	shared := strings.Contains(on.Optional, "shared:")
+	slave := strings.Contains(on.Optional, "master:")
+	switch {
+	case src.Propagation == runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL && !shared:
+		return invalid(src.Field, "%s: bidirectional propagation needs a shared mount on the host, %s is none", src.Path, on.Mountpoint)
+	case !shared && !slave:
+		return invalid(src.Field, "%s: propagation from the host needs a shared or slave mount, %s is neither", src.Path, on.Mountpoint)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/runtime/cgroup"
+	"github.com/varve-cri/varve/runtime/namespace"
+	"github.com/varve-cri/varve/shim"
+)
+
+// setAside deals with a directory whose record cannot be read: one that has
+// none is half-made and goes, with what it may hold; a bad one is moved out of the
+// way, for people to look at.
+func (s *Server) setAside(b record.Bad) {
+	dir := filepath.Dir(b.Path)
+	if b.Kind == "pod" {
+		if err := errors.Join(namespace.Unpin(dir+"/ns"), unmountShm(dir)); err != nil {
+			klog.ErrorS(err, "Bad record holds on to namespaces", "path", b.Path)
+		}
+	}
+	if client, err := shim.Dial(context.Background(), dir); err == nil {
+		// What runs there is nobody's: the kubelet will start it anew.
+		_ = errors.Join(client.Shutdown(context.Background()), client.Close())
+	}
+	if errors.Is(b.Err, record.ErrNoRecord) {
+		klog.InfoS("Directory without a record is removed", "path", dir)
+		if err := os.RemoveAll(dir); err != nil {
+			klog.ErrorS(err, "Directory without a record is not removed", "path", dir)
+		}
+		return
+	}
+	klog.ErrorS(b.Err, "Bad record is set aside", "path", b.Path)
+	bad := filepath.Join(s.cfg.StateDir, "bad")
+	err := os.MkdirAll(bad, 0o700)
+	if err == nil {
+		err = os.Rename(dir, filepath.Join(bad, b.Kind+"-"+b.ID+"-"+time.Now().UTC().Format("20060102T150405.000")))
+	}
+	if err != nil {
+		klog.ErrorS(err, "Bad record is not set aside", "path", b.Path)
+	}
+}
+
+// leftovers is what was there when the daemon started, by owner. What no record
+// owns of it is removed; what is made later has other ids and is safe.
+type leftovers struct {
+	layers []string // read-write layers, by container
+	owed   []string // network detaches, by pod
+	groups []string // cgroups of pods below our own parent
+}
+
+func (s *Server) survey() leftovers {
+	l := leftovers{layers: s.images.ListRW(), groups: ownGroups(s.cfg.Cgroup.Parent)}
+	var err error
+	if l.owed, err = s.net.Owed(); err != nil {
+		klog.ErrorS(err, "Network duties are not read")
+	}
+	return l
+}
+
+var idPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// ownGroups lists the pods' groups below the parent that is ours alone.
+func ownGroups(parent string) []string {
+	g := cgroup.Open(parent)
+	seen := map[string]bool{}
+	var ids []string
+	for _, dir := range append(g.V1Paths(), g.V2Path()) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // no pod has been there yet
+		}
+		for _, e := range entries {
+			if id := e.Name(); e.IsDir() && idPattern.MatchString(id) && !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// sweep removes what no record owns.
+func (s *Server) sweep(ctx context.Context, l leftovers) {
+	for _, id := range l.layers {
+		if _, ok := s.table.containers.Load(id); ok {
+			continue
+		}
+		klog.InfoS("Layer without a container is removed", "container", id)
+		if err := s.images.RemoveRW(id); err != nil {
+			klog.ErrorS(err, "Layer without a container is not removed", "container", id)
+		}
+	}
+	for _, id := range l.groups {
+		if _, ok := s.table.pods.Load(id); ok {
+			continue
+		}
+		klog.InfoS("Cgroup without a pod is removed", "pod", id)
+		g := cgroup.Open(s.cfg.Cgroup.Parent + "/" + id)
+		if err := errors.Join(g.Kill(), g.Remove()); err != nil {
+			klog.ErrorS(err, "Cgroup without a pod is not removed", "pod", id)
+		}
+	}
+	for _, id := range l.owed {
+		if v, ok := s.table.pods.Load(id); ok && v.(*pod).rec.Load().Owes(record.DutyNetwork) { //nolint:forcetypeassert // *pod only
+			continue
+		}
+		if err := s.net.Detach(ctx, id); err != nil {
+			klog.ErrorS(err, "Network detach is tried again later", "pod", id)
+			s.debts.owe(id)
+		}
+	}
+}
