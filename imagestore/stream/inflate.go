@@ -1,0 +1,66 @@
+package stream
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// maxWindow is the largest zstd window that we give memory for: what
+// "zstd --long" makes.
+const maxWindow = 128 << 20
+
+var (
+	gzipMagic      = []byte{0x1f, 0x8b}
+	zstdMagic      = []byte{0x28, 0xb5, 0x2f, 0xfd}
+	zstdSkipMagics = []byte{0x2a, 0x4d, 0x18} // after 0x50…0x5f
+)
+
+// Inflate undoes gzip or zstd, told by the first bytes and not by the media type,
+// which registries get wrong; anything else passes as it is. The digest of what
+// comes out decides whether the guess was right.
+func Inflate(r io.Reader) (io.ReadCloser, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	head, err := b.Peek(4)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(head, gzipMagic):
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, fmt.Errorf("gzip: %w", err)
+		}
+		return named{z, z.Close, "gzip"}, nil
+	case bytes.Equal(head, zstdMagic), len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], zstdSkipMagics):
+		// One goroutine of its own is the stage's; more would take the processors from
+		// the other layers.
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, fmt.Errorf("zstd: %w", err)
+		}
+		return named{z, func() error { z.Close(); return nil }, "zstd"}, nil
+	}
+	return named{b, func() error { return nil }, "plain"}, nil
+}
+
+// named says in its errors which format could not be read.
+type named struct {
+	io.Reader
+	close  func() error
+	format string
+}
+
+func (n named) Read(p []byte) (int, error) {
+	m, err := n.Reader.Read(p)
+	if err != nil && err != io.EOF && n.format != "plain" {
+		err = fmt.Errorf("%s: %w", n.format, err)
+	}
+	return m, err
+}
+
+func (n named) Close() error { return n.close() }

@@ -1,0 +1,81 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ErrMismatch is for bytes that are not what their digest or size says.
+var ErrMismatch = errors.New("content mismatch")
+
+// ErrTooLarge is for a stream that goes on beyond its limit.
+var ErrTooLarge = errors.New("too large")
+
+// Verifier passes bytes on and, at their end, compares size and digest: io.EOF is
+// given only for content that is what it should be.
+type Verifier struct {
+	r    io.Reader
+	what string
+	want digest.Digest
+	size int64 // -1 when it is not known
+	n    int64
+	hash hash.Hash
+	err  error
+}
+
+// NewVerifier verifies r against want, which must be valid, and size, which is
+// ignored when negative.
+func NewVerifier(r io.Reader, what string, want digest.Digest, size int64) *Verifier {
+	return &Verifier{r: r, what: what, want: want, size: size, hash: want.Algorithm().Hash()}
+}
+
+// Read implements io.Reader.
+func (v *Verifier) Read(p []byte) (int, error) {
+	if v.err != nil {
+		return 0, v.err
+	}
+	n, err := v.r.Read(p)
+	v.n += int64(n)
+	_, _ = v.hash.Write(p[:n])
+	switch {
+	case v.size >= 0 && v.n > v.size:
+		err = fmt.Errorf("%s: more than its %d bytes: %w", v.what, v.size, ErrMismatch)
+	case err == io.EOF:
+		err = v.verdict()
+	}
+	v.err = err
+	return n, err
+}
+
+func (v *Verifier) verdict() error {
+	if v.size >= 0 && v.n != v.size {
+		return fmt.Errorf("%s: %d bytes, not %d: %w", v.what, v.n, v.size, ErrMismatch)
+	}
+	if got := digest.NewDigest(v.want.Algorithm(), v.hash); got != v.want {
+		return fmt.Errorf("%s: digest is %s, not %s: %w", v.what, got, v.want, ErrMismatch)
+	}
+	return io.EOF
+}
+
+// Limit gives the first most bytes of r, and ErrTooLarge when there are more.
+func Limit(r io.Reader, what string, most int64) io.Reader {
+	return &limited{r: r, what: what, most: most, left: most}
+}
+
+type limited struct {
+	r          io.Reader
+	what       string
+	most, left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, fmt.Errorf("%s: more than %d bytes: %w", l.what, l.most, ErrTooLarge)
+	}
+	return n, err
+}

@@ -1,0 +1,217 @@
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Inherit completes the tree root with what it needs from the trees below it,
+// nearest first: without it a directory that the archive named only as a parent
+// would hide its owner and mode in the merged view. It gives what it added.
+func Inherit(ctx context.Context, root *os.File, needs Needs, lower []*os.File) (Result, error) {
+	u := newUnpacker(int(root.Fd()), Limits{})
+	defer u.dirs.close()
+	i := inheritance{u, lower}
+	for _, l := range needs.Links {
+		if err := context.Cause(ctx); err != nil {
+			return Result{}, err
+		}
+		if err := i.link(l); err != nil {
+			return Result{}, &EntryError{l.Name, fmt.Errorf("hard link to %.300q: %w", l.Target, err)}
+		}
+	}
+	dirs := needs.Dirs
+	for real := range u.implicit {
+		dirs = append(dirs, real)
+	}
+	for _, real := range dirs {
+		if err := i.dir(real); err != nil {
+			return Result{}, &EntryError{real, err}
+		}
+	}
+	return u.result, nil
+}
+
+// errHidden is for a path that a layer hides from those below it.
+var errHidden = errors.New("hidden by a layer above")
+
+type inheritance struct {
+	u     *unpacker
+	lower []*os.File
+}
+
+// dir copies the attributes of the directory that the layers below show at real.
+func (i inheritance) dir(real string) error {
+	from, err := i.find(real, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err == unix.ENOENT || errors.Is(err, errHidden) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(from)
+	to, err := i.u.dirs.get(real)
+	if err != nil {
+		return nil //nolint:nilerr // a later entry replaced the directory, so there is nothing to complete
+	}
+	return copyAttributes(from, to)
+}
+
+// link copies the target up from below, as overlay does when a lower file is
+// linked, and links to the copy.
+func (i inheritance) link(l Link) error {
+	from, err := i.find(l.Target, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("neither this layer nor one below has it: %w", err)
+	}
+	defer unix.Close(from)
+	if err := i.copyUp(from, l.Target); err != nil {
+		return err
+	}
+	up, base := split(l.Name)
+	dir, err := i.u.dirs.get(up)
+	if err != nil {
+		return err
+	}
+	return i.u.linkTo(place{dir, up, base}, l.Target)
+}
+
+func (i inheritance) copyUp(from int, target string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(from, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("the target in a lower layer is no regular file")
+	}
+	up, base := split(target)
+	dir, real, err := i.u.dirs.parent(up)
+	if err != nil {
+		return err
+	}
+	to, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err == unix.EEXIST && !isWhiteout(dir, base) {
+		return nil // an earlier link to the same target copied it
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s up: %w", place{dir, real, base}.real(), err)
+	}
+	source, copied := os.NewFile(uintptr(dup(from)), target), os.NewFile(uintptr(to), target)
+	defer source.Close()
+	defer copied.Close()
+	n, err := io.Copy(copied, source)
+	if err != nil {
+		return err
+	}
+	i.u.count(n)
+	if err := copyAttributes(from, to); err != nil {
+		return err
+	}
+	return copied.Close()
+}
+
+// dup gives os.File a descriptor of its own; -1 makes its first use fail.
+func dup(fd int) int {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// find opens what the layers below show at real: the nearest one that has it,
+// unless one above that hides it. This layer's own opaque directories hide too.
+func (i inheritance) find(real string, flags uint64) (int, error) {
+	if hides(i.u.dirs.root, real, true) {
+		return -1, errHidden
+	}
+	for _, layer := range i.lower {
+		fd, err := openBeneath(int(layer.Fd()), real, flags)
+		if err == nil {
+			return fd, nil
+		}
+		if err != unix.ENOENT && err != unix.ENOTDIR && err != unix.ELOOP && err != unix.ENXIO {
+			return -1, err
+		}
+		if err != unix.ENOENT || hides(int(layer.Fd()), real, false) {
+			return -1, errHidden
+		}
+	}
+	return -1, unix.ENOENT
+}
+
+// hides tells whether a layer has an opaque directory on the way to real, or at
+// it when self is set.
+func hides(root int, real string, self bool) bool {
+	for p := real; p != ""; p, _ = split(p) {
+		if p == real && !self {
+			continue
+		}
+		fd, err := openBeneath(root, p, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			continue
+		}
+		opaque := isOpaque(fd)
+		_ = unix.Close(fd)
+		if opaque {
+			return true
+		}
+	}
+	return false
+}
+
+// copyAttributes makes to's owner, mode, extended attributes and times those of from.
+func copyAttributes(from, to int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(from, &st); err != nil {
+		return err
+	}
+	if err := unix.Fchown(to, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(to, st.Mode&0o7777); err != nil {
+		return err
+	}
+	if err := copyXattrs(from, to); err != nil {
+		return err
+	}
+	return setTimes(to, "", []unix.Timespec{st.Atim, st.Mtim})
+}
+
+func copyXattrs(from, to int) error {
+	list := make([]byte, 64<<10) // XATTR_LIST_MAX
+	n, err := unix.Flistxattr(from, list)
+	if err != nil || n == 0 {
+		return nil //nolint:nilerr // a file system without attributes has none to copy
+	}
+	for _, name := range splitNames(list[:n]) {
+		if !carried(name) {
+			continue
+		}
+		value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+		n, err := unix.Fgetxattr(from, name, value)
+		if err == nil {
+			err = unix.Fsetxattr(to, name, value[:n], 0)
+		}
+		if err != nil {
+			return fmt.Errorf("xattr %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func splitNames(list []byte) (names []string) {
+	start := 0
+	for i, c := range list {
+		if c == 0 {
+			names = append(names, string(list[start:i]))
+			start = i + 1
+		}
+	}
+	return names
+}

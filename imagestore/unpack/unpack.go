@@ -1,0 +1,183 @@
+package unpack
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits bound what one layer may make.
+type Limits struct {
+	Bytes   int64 // of all files, holes included
+	Entries int64 // of the archive
+}
+
+// Result is what a layer turned out to be.
+type Result struct {
+	Bytes  uint64      // on disk, about
+	Inodes uint64      // made
+	Root   *Attributes // of the root, when the archive has an entry for it
+	Needs  Needs       // from the layers below
+}
+
+// EntryError is an entry that could not be unpacked.
+type EntryError struct {
+	Name string // as the archive spells it
+	Err  error
+}
+
+// Error names the entry and the cause.
+func (e *EntryError) Error() string { return fmt.Sprintf("entry %.300q: %v", e.Name, e.Err) }
+
+// Unwrap gives the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
+
+// errLimit is for archives that hold more than Limits allow.
+var errLimit = errors.New("the layer holds more than is allowed")
+
+// Tree unpacks archive into the empty directory root. After an error the tree is
+// good for nothing but removal.
+func Tree(ctx context.Context, root *os.File, archive io.Reader, limits Limits) (Result, error) {
+	u := newUnpacker(int(root.Fd()), limits)
+	defer u.dirs.close()
+	tr := tar.NewReader(archive)
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return Result{}, fmt.Errorf("tar after %d entries: %w", u.entries, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return Result{}, context.Cause(ctx)
+		}
+		if err := u.entry(h, tr); err != nil {
+			return Result{}, &EntryError{h.Name, err}
+		}
+	}
+	return u.finish()
+}
+
+// unpacker is the state of one layer's unpacking.
+type unpacker struct {
+	dirs    *dirs
+	limits  Limits
+	entries int64
+	written int64
+	result  Result
+	copy    []byte
+	content io.Reader // of the entry at hand
+
+	// dirTimes are set last, because each new entry changes its directory's time;
+	// keyed by real path, as is implicit.
+	dirTimes map[string][]unix.Timespec
+	implicit map[string]struct{}
+	links    []Link
+}
+
+func newUnpacker(root int, limits Limits) *unpacker {
+	u := &unpacker{
+		limits:   limits,
+		copy:     make([]byte, 64<<10),
+		dirTimes: map[string][]unix.Timespec{},
+		implicit: map[string]struct{}{},
+	}
+	u.dirs = newDirs(root, func(real string) {
+		u.implicit[real] = struct{}{}
+		u.count(0)
+	})
+	return u
+}
+
+// place is where an entry goes: its open parent, that one's real path, and the
+// last component.
+type place struct {
+	dir    int
+	parent string
+	base   string
+}
+
+func (p place) real() string {
+	if p.parent == "" {
+		return p.base
+	}
+	return p.parent + "/" + p.base
+}
+
+// makers has one function for each type of entry.
+var makers = map[byte]func(*unpacker, place, *tar.Header) error{
+	tar.TypeReg:       (*unpacker).file,
+	tar.TypeGNUSparse: (*unpacker).file,
+	tar.TypeCont:      (*unpacker).file,
+	tar.TypeDir:       (*unpacker).directory,
+	tar.TypeSymlink:   (*unpacker).symlink,
+	tar.TypeLink:      (*unpacker).link,
+	tar.TypeChar:      (*unpacker).device,
+	tar.TypeBlock:     (*unpacker).device,
+	tar.TypeFifo:      (*unpacker).device,
+}
+
+func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
+	if u.entries++; u.entries > u.limits.Entries {
+		return fmt.Errorf("more than %d entries: %w", u.limits.Entries, errLimit)
+	}
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	maker, ok := makers[h.Typeflag]
+	if !ok {
+		return fmt.Errorf("entry type %q is unknown", h.Typeflag)
+	}
+	name, err := clean(h.Name)
+	if err != nil {
+		return err
+	}
+	if err := checkOwner(h); err != nil {
+		return err
+	}
+	if name == "" {
+		return u.root(h)
+	}
+	up, base := split(name)
+	fd, real, err := u.dirs.parent(up)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(base, whiteoutPrefix) {
+		maker = (*unpacker).whiteout
+	}
+	u.content = content
+	return maker(u, place{fd, real, base}, h)
+}
+
+// count adds one inode and its bytes, in blocks, to the result.
+func (u *unpacker) count(bytes int64) {
+	const block = 4096
+	u.result.Inodes++
+	u.result.Bytes += uint64((bytes+block-1)/block) * block
+}
+
+// finish sets the directories' times and tells what is still needed from below.
+func (u *unpacker) finish() (Result, error) {
+	if err := u.lateLinks(); err != nil {
+		return Result{}, err
+	}
+	for real, times := range u.dirTimes {
+		fd, err := u.dirs.get(real)
+		if err == nil {
+			err = setTimes(fd, ".", times)
+		}
+		if err != nil {
+			return Result{}, &EntryError{real, err}
+		}
+	}
+	u.result.Needs = u.needs()
+	return u.result, nil
+}
