@@ -2,7 +2,6 @@ package container
 
 import (
 	"os"
-	"strconv"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/internal/thread"
@@ -49,15 +48,15 @@ func Exec(init *os.File, initPID int, p *plan.Process, opt ExecOptions) (*Starte
 
 // open opens the container's root and all that the program needs.
 func (e *execution) open(pid int) error {
-	root, err := unix.Openat(e.self.proc, strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Openat(e.self.proc, itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fail("open root of process", strconv.Itoa(pid), err)
+		return fail("open root of process", itoa(pid), err)
 	}
 	e.root = e.bag.Add(root)
 	// If init is still there now, the number was its own when the root was
 	// opened.
 	if err := unix.PidfdSendSignal(e.init, 0, nil, 0); err != nil {
-		return fail("find process", strconv.Itoa(pid), err)
+		return fail("find process", itoa(pid), err)
 	}
 	e.files = program.None()
 	e.files.Proc, e.files.Init = e.self.proc, e.init

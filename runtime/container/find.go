@@ -2,6 +2,7 @@ package container
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/varve-cri/varve/runtime/inroot"
@@ -95,3 +96,5 @@ func explain(root int, cmd program.Command, e *StepError) error {
 	}
 	return e
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

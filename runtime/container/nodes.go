@@ -39,9 +39,9 @@ func (s *start) nodes() error {
 	return nil
 }
 
-// device makes a node. One that exists must be the same device; its owner
-// and mode are set in either case, but never those of a file of the host:
-// in a bind-mounted /dev what exists is left alone.
+// device makes a node. One that exists must be the same device. In the ready
+// /dev it gets the plan's owner and mode; anywhere else it may be a file of
+// the host, in a bind-mounted /dev, and is left alone.
 func (s *start) device(d *plan.Device) error {
 	dir, err := inroot.Dir(s.rootFD, path.Dir(d.Path), 0o755)
 	if err != nil {
@@ -52,7 +52,11 @@ func (s *start) device(d *plan.Device) error {
 	name, number := path.Base(d.Path), unix.Mkdev(d.Major, d.Minor)
 	err = unix.Mknodat(dir, name, kind|d.Mode, int(number))
 	if err == unix.EEXIST {
-		return s.sameDevice(dir, name, kind, number)
+		err = sameDevice(dir, name, kind, number)
+		if err != nil || !s.prepped || path.Dir(d.Path) != "/dev" {
+			return err
+		}
+		err = unix.Fchmodat(dir, name, d.Mode, 0)
 	}
 	if err != nil || d.UID == 0 && d.GID == 0 {
 		return err
@@ -60,7 +64,7 @@ func (s *start) device(d *plan.Device) error {
 	return unix.Fchownat(dir, name, int(d.UID), int(d.GID), unix.AT_SYMLINK_NOFOLLOW)
 }
 
-func (s *start) sameDevice(dir int, name string, kind uint32, number uint64) error {
+func sameDevice(dir int, name string, kind uint32, number uint64) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
