@@ -12,6 +12,7 @@ import (
 type Fault struct {
 	Status   int           // answer every request with it
 	Header   http.Header   // sent with Status
+	HangUp   bool          // close the connection without an answer
 	Delay    time.Duration // wait before every answer
 	Blobs    BlobFault     // what is wrong with every blob but the config
 	User     string        // basic auth, or the token service's client
@@ -49,6 +50,9 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, inner http.Ha
 		return
 	}
 	f := r.note(req)
+	if f.HangUp {
+		panic(http.ErrAbortHandler)
+	}
 	if f.Delay > 0 {
 		select {
 		case <-time.After(f.Delay):

@@ -1,0 +1,220 @@
+package crash
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/e2e/harness"
+)
+
+const (
+	running = runtimeapi.ContainerState_CONTAINER_RUNNING
+	exited  = runtimeapi.ContainerState_CONTAINER_EXITED
+)
+
+func TestContainersOutliveTheDaemon(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod(harness.OwnNetwork)
+	c := pod.Start(harness.Say("tick 10ms"))
+	created := pod.Create(harness.Say("print started after the crash"))
+	c.WaitLog("tick 5")
+	before, podBefore := c.Status(), pod.Status()
+
+	h.Kill(t)
+	at := len(c.Log())
+	harness.Eventually(t, "the log grows without a daemon", func() bool { return len(c.Log()) > at+20 })
+	h.Restart(t)
+
+	after := c.Status()
+	if after.GetState() != running || after.GetStartedAt() != before.GetStartedAt() || after.GetCreatedAt() != before.GetCreatedAt() {
+		t.Errorf("status before %v, after %v", before, after)
+	}
+	if got := pod.Status(); got.GetState() != podBefore.GetState() || got.GetNetwork().GetIp() != podBefore.GetNetwork().GetIp() {
+		t.Errorf("pod before %v, after %v", podBefore, got)
+	}
+	if got := c.Exec("print still here"); got != "still here\n" {
+		t.Errorf("exec after the restart: %q", got)
+	}
+	h.Must(created.TryStart())
+	created.WaitLog("started after the crash")
+	h.Must(os.Rename(c.LogFile, c.LogFile+".1"))
+	_, err := h.ReopenContainerLog(h.Ctx, &runtimeapi.ReopenContainerLogRequest{ContainerId: c.ID})
+	h.Must(err)
+	c.WaitLog("tick")
+	c.Stop(0)
+	for i, line := range append(h.ReadLog(c.LogFile+".1"), c.Log()...) {
+		if line.Text != fmt.Sprint("tick ", i) {
+			t.Fatalf("line %d of the log is %q", i, line.Text)
+		}
+	}
+	if got := c.Status(); got.GetExitCode() != 137 {
+		t.Errorf("stopped after the restart: %v", got)
+	}
+}
+
+func TestExitsWhileTheDaemonWasDown(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod()
+	own := pod.Start(harness.Say("print here + sleep 1500ms + exit 9"))
+	oom := pod.Start(harness.Say("sleep 1500ms + alloc 200"), harness.Resources(&runtimeapi.LinuxContainerResources{
+		MemoryLimitInBytes: 32 << 20, MemorySwapLimitInBytes: 32 << 20,
+	}))
+	before := pod.Start(harness.Say("exit 4"))
+	ended := before.WaitExit()
+	started := own.Status().GetStartedAt()
+	own.WaitLog("here")
+	h.Kill(t)
+	time.Sleep(3 * time.Second) // what must happen meanwhile happens by the clock
+	down := time.Now()
+	h.Restart(t)
+
+	status := own.WaitExit()
+	if status.GetExitCode() != 9 || status.GetReason() != "Error" {
+		t.Errorf("exit code %d, reason %s", status.GetExitCode(), status.GetReason())
+	}
+	lived := time.Duration(status.GetFinishedAt() - started)
+	if lived < 1400*time.Millisecond || status.GetFinishedAt() > down.UnixNano() {
+		t.Errorf("finished %s after its start, at %s", lived, time.Unix(0, status.GetFinishedAt()))
+	}
+	if got := oom.WaitExit(); got.GetReason() != "OOMKilled" || got.GetExitCode() != 137 {
+		t.Errorf("out of memory while the daemon was down: %d, %s", got.GetExitCode(), got.GetReason())
+	}
+	if got := before.Status(); got.GetExitCode() != 4 || got.GetFinishedAt() != ended.GetFinishedAt() {
+		t.Errorf("exit before the crash: before %v, after %v", ended, got)
+	}
+}
+
+// TestRemovalsAfterARestart: what was made by one daemon is taken down whole by
+// the next.
+func TestRemovalsAfterARestart(t *testing.T) {
+	h := suite.Test(t)
+	pods := []*harness.Pod{h.Pod(harness.OwnNetwork), h.Pod(harness.SharedPID), h.Pod()}
+	for _, pod := range pods {
+		pod.Start(harness.Say("sleep"))
+		pod.Start(harness.Say("exit 0")).WaitExit()
+	}
+	pods[2].Stop()
+	h.Kill(t)
+	h.Restart(t)
+	for _, pod := range pods {
+		h.Must(h.RemovePod(h.Ctx, pod.ID))
+	}
+}
+
+// TestKillInTheMiddle kills the daemon at a different moment of many pods'
+// starts each time. Whatever it was in the middle of, the next daemon ends
+// with no half-made thing: the audit of the test says so.
+func TestKillInTheMiddle(t *testing.T) {
+	h := suite.Test(t)
+	for round := range 6 {
+		done := make(chan bool)
+		for i := range 4 {
+			changes := []harness.PodChange{harness.OwnNetwork}[:i%2]
+			config := h.PodConfig(changes...)
+			go func() {
+				defer func() { done <- true }()
+				halfCycle(h, config)
+			}()
+		}
+		time.Sleep(time.Duration(5+round*17) * time.Millisecond)
+		h.Kill(t)
+		for range 4 {
+			<-done
+		}
+		h.Restart(t)
+	}
+	answer, err := h.ListContainers(h.Ctx, &runtimeapi.ListContainersRequest{})
+	h.Must(err)
+	for _, c := range answer.GetContainers() {
+		if c.GetState() == runtimeapi.ContainerState_CONTAINER_UNKNOWN {
+			t.Errorf("container %s is in an unknown state", c.GetId())
+		}
+	}
+}
+
+// halfCycle goes as far as the daemon lives.
+func halfCycle(h *harness.Test, config *runtimeapi.PodSandboxConfig) {
+	pod, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
+	if err != nil {
+		return
+	}
+	c, err := h.CreateContainer(h.Ctx, &runtimeapi.CreateContainerRequest{
+		PodSandboxId: pod.GetPodSandboxId(), SandboxConfig: config,
+		Config: &runtimeapi.ContainerConfig{
+			Metadata: &runtimeapi.ContainerMetadata{Name: "c"}, Args: []string{"sleep"},
+			Image: &runtimeapi.ImageSpec{Image: harness.Probe}, Linux: &runtimeapi.LinuxContainerConfig{},
+		},
+	})
+	if err != nil {
+		return
+	}
+	h.StartContainer(h.Ctx, &runtimeapi.StartContainerRequest{ContainerId: c.GetContainerId()}) //nolint:errcheck // the daemon may be dead
+}
+
+func TestBadRecordsStopNothing(t *testing.T) {
+	h := suite.Test(t)
+	good, bad := h.Pod(), h.Pod()
+	c := good.Start(harness.Say("sleep"))
+	broken := good.Create(harness.Say("sleep"))
+	h.Kill(t)
+	for _, name := range []string{
+		filepath.Join(h.Dir, "state/pods", bad.ID, "pod.json"),
+		filepath.Join(h.Dir, "state/containers", broken.ID, "container.json"),
+	} {
+		h.Must(os.WriteFile(name, []byte(`{"id": 7, "st`), 0o600))
+	}
+	h.Must(os.MkdirAll(filepath.Join(h.Dir, "state/pods", strings.Repeat("00", 32)), 0o700))
+	h.Restart(t)
+	if got := c.Status().GetState(); got != running {
+		t.Errorf("the good container is %s", got)
+	}
+	c.Exec("id")
+	// The bad ones are no longer known, and can be removed without an error.
+	_, err := h.PodSandboxStatus(h.Ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: bad.ID})
+	h.WantCode(err, codes.NotFound)
+	h.Must(h.RemovePod(h.Ctx, bad.ID))
+	_, err = h.RemoveContainer(h.Ctx, &runtimeapi.RemoveContainerRequest{ContainerId: broken.ID})
+	h.Must(err)
+}
+
+func TestKilledShim(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod()
+	c := pod.Start(harness.Say("sleep 4242s"))
+	for _, p := range h.Node.Processes() {
+		if strings.Contains(p.Line, "varve-shim") && strings.Contains(p.Line+p.Why, c.ID) {
+			process, err := os.FindProcess(p.PID)
+			h.Must(err)
+			h.Must(process.Kill())
+		}
+	}
+	if got := c.WaitExit(); got.GetExitCode() == 0 {
+		t.Errorf("a container without its shim: %v", got)
+	}
+	for _, p := range h.Node.Processes() {
+		if strings.Contains(p.Line, "4242s") {
+			t.Errorf("still there: %s", p)
+		}
+	}
+}
+
+func TestStopWhileTheDaemonIsKilledAndStartedTwice(t *testing.T) {
+	h := suite.Test(t)
+	c := h.Pod().Start(harness.Say("trap SIGTERM 5"))
+	c.WaitLog("waiting")
+	for range 2 {
+		h.Kill(t)
+		h.Restart(t)
+	}
+	c.Stop(10 * time.Second)
+	if got := c.Status(); got.GetState() != exited || got.GetExitCode() != 5 {
+		t.Errorf("got %v", got)
+	}
+}
