@@ -12,7 +12,6 @@ type Stats struct {
 	Memory MemoryStats
 	Pids   PidsStats
 	IO     IOStats
-	Huge   []HugeStats // per page size; nil where the host has no hugetlb controller for the group
 }
 
 // CPUStats is processor use since the group was made.
@@ -48,12 +47,6 @@ type IOStats struct {
 	ReadBytes, WriteBytes uint64
 	ReadOps, WriteOps     uint64
 	PSI                   *PSI
-}
-
-// HugeStats is the use of one size of huge pages.
-type HugeStats struct {
-	PageSize string // as in the file names: "2MB"
-	Usage    uint64 // bytes
 }
 
 // PSI is pressure stall information (Linux 4.20).

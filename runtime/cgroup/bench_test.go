@@ -1,0 +1,59 @@
+package cgroup
+
+import (
+	"fmt"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func BenchmarkLifecycle(b *testing.B) {
+	full := resources()
+	full.Devices = []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
+	shares := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(2))}}
+	for what, res := range map[string]*specs.LinuxResources{"plain": nil, "shares": shares, "full": full} {
+		b.Run(what, func(b *testing.B) {
+			top := name(b)
+			must(b, EnsureParents(top))
+			i := 0
+			for b.Loop() {
+				i++
+				g, err := Create(fmt.Sprintf("%s/%d", top, i), res)
+				must(b, err)
+				must(b, g.Remove())
+			}
+		})
+	}
+}
+
+func BenchmarkMkdirOnly(b *testing.B) {
+	g := Open(name(b))
+	for b.Loop() {
+		var m made
+		for i, dir := range g.v1 {
+			must(b, m.dir(dir, g.host.v1[i].mount, false))
+		}
+		must(b, m.dir(g.v2, g.host.v2, false))
+		must(b, m.undo())
+	}
+}
+
+func BenchmarkStats(b *testing.B) {
+	g, err := Create(name(b), resources())
+	must(b, err)
+	join(b, g, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := g.Stats(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSet(b *testing.B) {
+	g, err := Create(name(b), resources())
+	must(b, err)
+	for b.Loop() {
+		must(b, g.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(700))}, Memory: &specs.LinuxMemory{Limit: ptr(int64(64 << 20))}}))
+	}
+}
