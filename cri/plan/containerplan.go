@@ -158,7 +158,7 @@ func linuxSection(in *ContainerInput) (*specs.Linux, error) {
 	if err != nil {
 		return nil, err
 	}
-	masked, readonly, err := kernelPaths(sc)
+	masked, readonly, err := kernelPaths(sc, in.Host)
 	if err != nil {
 		return nil, err
 	}

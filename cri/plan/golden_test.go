@@ -83,6 +83,7 @@ func strongHost() *Host {
 		Capabilities: append([]string{"CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME"}, defaultCapabilities...),
 		Restrict:     Restrict{Capabilities: true}, Rlimits: map[string]uint64{"nofile": 1 << 20},
 		UnifiedCgroup: true, SwapLimit: true, RecursiveRO: true, Devices: fakeDevices{},
+		MaskedPaths: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
 	}
 }
 

@@ -46,6 +46,7 @@ type Host struct {
 	RecursiveRO   bool              // mount_setattr(AT_RECURSIVE), Linux 5.12
 	AppArmor      bool
 	SELinux       bool
+	MaskedPaths   []string // what of this machine is masked beside DefaultMaskedPaths
 	Devices       DeviceFinder
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -12,8 +13,9 @@ import (
 
 // DefaultMaskedPaths is the union of what container runtimes have learned to
 // hide: CVE-2018-10892 /proc/acpi, CVE-2017-16539 /proc/scsi, GHSA-7ww5 the
-// power meters, thermal_throttle a timing channel, and the rest what gives away
-// or changes the host.
+// power meters, and the rest what gives away or changes the host. What depends
+// on the machine (thermal_throttle of each CPU, a timing channel) is in
+// Host.MaskedPaths.
 var DefaultMaskedPaths = []string{
 	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
@@ -30,7 +32,7 @@ var DefaultReadonlyPaths = []string{
 // privileged container. (An empty list cannot be told from none. The kubelet
 // sends empty ones for procMount Unmasked, which is for pods with a user
 // namespace, and those are refused before.)
-func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext) (masked, readonly []string, err error) {
+func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (masked, readonly []string, err error) {
 	if sc.GetPrivileged() {
 		return nil, nil, nil
 	}
@@ -46,7 +48,7 @@ func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext) (masked, readonly
 		}
 	}
 	if len(masked) == 0 {
-		masked = DefaultMaskedPaths
+		masked = slices.Concat(DefaultMaskedPaths, host.MaskedPaths)
 	}
 	if len(readonly) == 0 {
 		readonly = DefaultReadonlyPaths

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,8 @@ func Read(cfg *config.Config, cgroups Cgroups) (h *plan.Host, notes []string, er
 	h = &plan.Host{
 		UnifiedCgroup: cgroups.Unified, SwapLimit: cgroups.SwapLimit,
 		RecursiveRO: recursiveReadOnly(), AppArmor: appArmor(), SELinux: seLinux(),
-		Devices: Devices{Dir: "/dev"},
+		MaskedPaths: thermalThrottle("/sys/devices/system/cpu"),
+		Devices:     Devices{Dir: "/dev"},
 	}
 	if h.Capabilities, err = bounding(); err != nil {
 		return nil, nil, fmt.Errorf("capabilities of the daemon: %w", err)
@@ -125,6 +127,16 @@ func hardLimits() (map[string]uint64, error) {
 func recursiveReadOnly() bool {
 	err := unix.MountSetattr(-1, "", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	return err != unix.ENOSYS
+}
+
+// thermalThrottle is where CPUs count how often they got too hot: a clock that
+// the neighbours can be timed by. Not every machine has it.
+func thermalThrottle(cpus string) []string {
+	found, err := filepath.Glob(cpus + "/cpu[0-9]*/thermal_throttle")
+	if err != nil {
+		return nil // the pattern is a constant
+	}
+	return found
 }
 
 func appArmor() bool {

@@ -95,3 +95,15 @@ func TestDevicesOfADirectory(t *testing.T) {
 		t.Errorf("Find is %v, want %v", got, want)
 	}
 }
+
+func TestThermalThrottle(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"cpu0/thermal_throttle", "cpu11/thermal_throttle", "cpu2", "cpufreq/thermal_throttle"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := thermalThrottle(dir), []string{dir + "/cpu0/thermal_throttle", dir + "/cpu11/thermal_throttle"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+}
