@@ -142,8 +142,7 @@ func RecordUser(u User) record.User {
 	return record.User{UID: u.UID, GID: u.GID, Groups: u.Groups}
 }
 
-// podInfo is the verbose part of a pod's status. crictl reads "pid" and
-// "runtimeSpec" where they are.
+// podInfo is the verbose part of a pod's status; tools expect "pid" in it.
 type podInfo struct {
 	PID          int             `json:"pid,omitempty"`
 	State        record.PodState `json:"state"`

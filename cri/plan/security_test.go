@@ -1,0 +1,217 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/config"
+)
+
+func TestCapabilities(t *testing.T) {
+	host := strongHost()
+	all := slices.Sorted(slices.Values(host.Capabilities))
+	for name, c := range map[string]struct {
+		caps         *runtimeapi.Capability
+		all, ambient []string
+	}{
+		"nothing":                {nil, defaultCapabilities, nil},
+		"add":                    {&runtimeapi.Capability{AddCapabilities: []string{"sys_time"}}, append([]string{"CAP_SYS_TIME"}, defaultCapabilities...), nil},
+		"prefix":                 {&runtimeapi.Capability{AddCapabilities: []string{"CAP_SYS_TIME"}}, append([]string{"CAP_SYS_TIME"}, defaultCapabilities...), nil},
+		"add all":                {&runtimeapi.Capability{AddCapabilities: []string{"ALL"}}, all, nil},
+		"add all, drop one":      {&runtimeapi.Capability{AddCapabilities: []string{"ALL"}, DropCapabilities: []string{"CHOWN"}}, without(all, "CAP_CHOWN"), nil},
+		"drop all":               {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}}, nil, nil},
+		"drop all, add one":      {&runtimeapi.Capability{DropCapabilities: []string{"all"}, AddCapabilities: []string{"CHOWN"}}, []string{"CAP_CHOWN"}, nil},
+		"add and drop one":       {&runtimeapi.Capability{DropCapabilities: []string{"CHOWN"}, AddCapabilities: []string{"CHOWN"}}, without(defaultCapabilities, "CAP_CHOWN"), nil},
+		"ambient is in all":      {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}, AddAmbientCapabilities: []string{"CHOWN"}}, []string{"CAP_CHOWN"}, []string{"CAP_CHOWN"}},
+		"ambient and add":        {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"KILL"}, AddAmbientCapabilities: []string{"CHOWN"}}, []string{"CAP_CHOWN", "CAP_KILL"}, []string{"CAP_CHOWN"}},
+		"dropped is not ambient": {&runtimeapi.Capability{DropCapabilities: []string{"CHOWN"}, AddAmbientCapabilities: []string{"CHOWN"}}, without(defaultCapabilities, "CAP_CHOWN"), nil},
+		"the daemon lacks it":    {&runtimeapi.Capability{AddCapabilities: []string{"BPF"}, AddAmbientCapabilities: []string{"BPF"}}, defaultCapabilities, nil},
+		"all drop, all add":      {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"ALL"}}, nil, nil},
+	} {
+		got, note, err := capabilities(&runtimeapi.LinuxContainerSecurityContext{Capabilities: c.caps}, host)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := slices.Sorted(slices.Values(c.all))
+		for _, set := range [][]string{got.Bounding, got.Permitted, got.Effective} {
+			if !slices.Equal(set, want) {
+				t.Errorf("%s: set %v, want %v", name, set, want)
+			}
+		}
+		// Inheritable is what the CVE-2022-24769 family is about.
+		if !slices.Equal(got.Ambient, c.ambient) || !slices.Equal(got.Inheritable, c.ambient) {
+			t.Errorf("%s: ambient %v, inheritable %v, want %v", name, got.Ambient, got.Inheritable, c.ambient)
+		}
+		if (name == "the daemon lacks it") != (note != "") {
+			t.Errorf("%s: note %q", name, note)
+		}
+	}
+	host.Restrict.Capabilities = false
+	_, _, err := capabilities(&runtimeapi.LinuxContainerSecurityContext{Capabilities: &runtimeapi.Capability{AddCapabilities: []string{"BPF"}}}, host)
+	if err == nil || !strings.Contains(err.Error(), "CAP_BPF") {
+		t.Errorf("without the choice: %v", err)
+	}
+}
+
+// The brief for this list is "the union of all known".
+func TestMaskedPathsAreTheUnion(t *testing.T) {
+	for _, p := range []string{
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+		"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+	} {
+		if !slices.Contains(DefaultMaskedPaths, p) {
+			t.Errorf("%s is not masked", p)
+		}
+	}
+	for _, p := range []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"} {
+		if !slices.Contains(DefaultReadonlyPaths, p) {
+			t.Errorf("%s is writable", p)
+		}
+	}
+}
+
+func TestSeccompChoice(t *testing.T) {
+	type security = runtimeapi.LinuxContainerSecurityContext
+	profile := func(kind runtimeapi.SecurityProfile_ProfileType, ref string) *runtimeapi.SecurityProfile {
+		return &runtimeapi.SecurityProfile{ProfileType: kind, LocalhostRef: ref}
+	}
+	for name, c := range map[string]struct {
+		sc       *security
+		settings config.Seccomp
+		want     SeccompChoice
+	}{
+		"unset":               {&security{}, config.Seccomp{}, SeccompChoice{Kind: SeccompUnconfined}},
+		"unset, configured":   {&security{}, config.Seccomp{UnsetProfile: config.ProfileRuntimeDefault, DefaultProfile: "/d"}, SeccompChoice{SeccompDefault, "/d"}},
+		"default":             {&security{Seccomp: profile(0, "")}, config.Seccomp{}, SeccompChoice{Kind: SeccompDefault}},
+		"unconfined":          {&security{Seccomp: profile(1, "")}, config.Seccomp{UnsetProfile: config.ProfileRuntimeDefault}, SeccompChoice{Kind: SeccompUnconfined}},
+		"localhost":           {&security{Seccomp: profile(2, "/p")}, config.Seccomp{}, SeccompChoice{SeccompLocalhost, "/p"}},
+		"field before string": {&security{Seccomp: profile(0, ""), SeccompProfilePath: "unconfined"}, config.Seccomp{}, SeccompChoice{Kind: SeccompDefault}},
+		"old default":         {&security{SeccompProfilePath: "runtime/default"}, config.Seccomp{}, SeccompChoice{Kind: SeccompDefault}},
+		"older default":       {&security{SeccompProfilePath: "docker/default"}, config.Seccomp{}, SeccompChoice{Kind: SeccompDefault}},
+		"old localhost":       {&security{SeccompProfilePath: "localhost//p"}, config.Seccomp{}, SeccompChoice{SeccompLocalhost, "/p"}},
+		"old unconfined":      {&security{SeccompProfilePath: "unconfined"}, config.Seccomp{UnsetProfile: config.ProfileRuntimeDefault}, SeccompChoice{Kind: SeccompUnconfined}},
+		"privileged":          {&security{Seccomp: profile(2, "/p"), Privileged: true}, config.Seccomp{}, SeccompChoice{Kind: SeccompUnconfined}},
+	} {
+		got, err := seccompChoice(c.sc, config.Handler{Seccomp: &c.settings})
+		if err != nil || got != c.want {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestSeccompProfile(t *testing.T) {
+	spec := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN"}}}}
+	if p, err := SeccompProfile(SeccompChoice{Kind: SeccompUnconfined}, nil, spec); p != nil || err != nil {
+		t.Errorf("unconfined: %v, %v", p, err)
+	}
+	def := SeccompChoice{Kind: SeccompDefault}
+	weak, err := SeccompProfile(def, nil, spec)
+	if err != nil || weak.DefaultAction != specs.ActErrno {
+		t.Fatalf("default: %v", err)
+	}
+	key := SeccompKey(def, spec)
+	spec.Process.Capabilities.Bounding = append(spec.Process.Capabilities.Bounding, "CAP_SYS_ADMIN")
+	strong, err := SeccompProfile(def, nil, spec)
+	if err != nil || allows(weak, "mount") || !allows(strong, "mount") || SeccompKey(def, spec) == key {
+		t.Errorf("mount is allowed without CAP_SYS_ADMIN: %v, with: %v, %v", allows(weak, "mount"), allows(strong, "mount"), err)
+	}
+	local := SeccompChoice{SeccompLocalhost, "/p.json"}
+	p, err := SeccompProfile(local, []byte(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}`), spec)
+	if err != nil || len(p.Syscalls) != 1 {
+		t.Errorf("localhost: %+v, %v", p, err)
+	}
+	for _, bad := range []string{"", "{", "{}", "null", "[]"} {
+		if p, err := SeccompProfile(local, []byte(bad), spec); err == nil || !strings.Contains(err.Error(), "/p.json") {
+			t.Errorf("profile %q: %v, %v", bad, p, err)
+		}
+	}
+}
+
+func allows(p *specs.LinuxSeccomp, syscall string) bool {
+	return slices.ContainsFunc(p.Syscalls, func(s specs.LinuxSyscall) bool {
+		return s.Action == specs.ActAllow && slices.Contains(s.Names, syscall)
+	})
+}
+
+func TestAppArmor(t *testing.T) {
+	type security = runtimeapi.LinuxContainerSecurityContext
+	profile := func(kind runtimeapi.SecurityProfile_ProfileType, ref string) *security {
+		return &security{Apparmor: &runtimeapi.SecurityProfile{ProfileType: kind, LocalhostRef: ref}}
+	}
+	for name, c := range map[string]struct {
+		sc      *security
+		with    string
+		without bool // also possible on a node without AppArmor
+	}{
+		"unset":          {&security{}, "", true},
+		"default":        {profile(0, ""), "", true},
+		"unconfined":     {profile(1, ""), "unconfined", true},
+		"localhost":      {profile(2, "mine"), "mine", false},
+		"localhost/":     {profile(2, "localhost/mine"), "mine", false},
+		"old unconfined": {&security{ApparmorProfile: "unconfined"}, "unconfined", true},
+		"old default":    {&security{ApparmorProfile: "runtime/default"}, "", true},
+		"old localhost":  {&security{ApparmorProfile: "localhost/mine"}, "mine", false},
+		"privileged":     {&security{ApparmorProfile: "localhost/mine", Privileged: true}, "", true},
+	} {
+		if got, err := appArmor(c.sc, true); err != nil || got != c.with {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if got, err := appArmor(c.sc, false); (err == nil) != c.without || got != "" {
+			t.Errorf("%s without AppArmor: %q, %v", name, got, err)
+		}
+	}
+	for _, bad := range []*security{profile(2, ""), {ApparmorProfile: "mine"}, {ApparmorProfile: "localhost/"}} {
+		if got, err := appArmor(bad, true); err == nil {
+			t.Errorf("%v is %q", bad, got)
+		}
+	}
+}
+
+func TestSELinux(t *testing.T) {
+	p, err := Container(input(func(in *ContainerInput) {
+		in.Host.SELinux = true
+		sc(in).SelinuxOptions = &runtimeapi.SELinuxOption{Level: "s0:c1,c2"}
+	}))
+	if err != nil || p.Spec.Process.SelinuxLabel != "system_u:system_r:container_t:s0:c1,c2" {
+		t.Errorf("label %q, %v", p.Spec.Process.SelinuxLabel, err)
+	}
+}
+
+func TestResources(t *testing.T) {
+	if r, err := Resources("linux", nil, strongHost()); err != nil || r == nil || r.CPU != nil || r.Memory != nil {
+		t.Errorf("nothing is %+v, %v", r, err)
+	}
+	limits := &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 100, CpuQuota: -1}
+	r, err := Resources("linux", limits, strongHost())
+	if err != nil || *r.Memory.Limit != 100 || *r.Memory.Swap != 100 || *r.CPU.Quota != -1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err = Resources("linux", limits, weakHost()); err != nil || r.Memory.Swap != nil {
+		t.Errorf("swap where none is counted: %+v, %v", r, err)
+	}
+	limits.MemorySwapLimitInBytes = 300
+	if r, err = Resources("linux", limits, strongHost()); err != nil || *r.Memory.Swap != 300 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestRlimits(t *testing.T) {
+	in := input(func(in *ContainerInput) {
+		in.Handler.Rlimits = map[string]config.Rlimit{"nofile": {Soft: 30000, Hard: 1 << 20}, "core": {}}
+		in.Host = weakHost()
+	})
+	want := []specs.POSIXRlimit{{Type: "RLIMIT_CORE"}, {Type: "RLIMIT_NOFILE", Soft: 20000, Hard: 20000}}
+	if got := rlimits(in); !slices.Equal(got, want) {
+		t.Errorf("restricted: %v", got)
+	}
+	in.Host.Restrict.Rlimits = false
+	want[1].Soft, want[1].Hard = 30000, 1<<20
+	if got := rlimits(in); !slices.Equal(got, want) {
+		t.Errorf("free: %v", got)
+	}
+}
