@@ -15,7 +15,7 @@ stop: ## ends what `make run` started and leaves nothing
 test: ## everything: fences, units, the real kernel, a real kubelet (root)
 	@hack/test.sh
 
-bench: ## the kernel's limit, the runtime alone, each CRI phase (root)
+bench: ## the kernel limit, the runtime alone, each CRI phase (root)
 	@hack/bench.sh
 
 lint: ## fences, formatting, vet, and golangci-lint where it is installed

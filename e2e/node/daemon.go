@@ -77,16 +77,20 @@ func (n *Node) wait() error {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	timed, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	ctx, ended := context.WithCancelCause(timed)
 	go func() {
 		for pid := n.PID(); ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
-			if unix.Kill(pid, 0) != nil || isZombie(pid) {
-				cancel()
+			if pid == 0 || gone(pid) {
+				ended(errors.New("it ended"))
 			}
 		}
 	}()
 	if err := client.WaitReady(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return fmt.Errorf("start of varved: %w; the end of %s:\n%s", err, n.Log(), tail(n.Log(), 2000))
 	}
 	return nil

@@ -26,7 +26,10 @@ func (e LeakError) Error() string { return "leaked:\n  " + strings.Join(e, "\n  
 // run, for only it can take pods down.
 func (n *Node) Down() error {
 	drained := n.drain()
-	children := audit.Children(n.PID())
+	var children []int
+	if pid := n.PID(); pid != 0 {
+		children = audit.Children(pid)
+	}
 	stopped := n.stop()
 	left := n.settle(children)
 	removed := n.remove()

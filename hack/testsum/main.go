@@ -2,13 +2,14 @@
 // prints what a reader needs: one line per package, the whole output of what
 // failed, nothing of what passed, and the totals as the last line.
 //
-//	testsum -- go test ./... -- go test -race ./cri/...
+//	testsum -- go test ./... -- env CGO_ENABLED=1 go test -race ./cri/...
 package main
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 )
 
 func main() {
@@ -50,10 +51,12 @@ func split(args []string) [][]string {
 // exit status of go test says nothing that the events do not, unless there
 // were none.
 func run(argv []string, total *Summary) error {
-	if len(argv) < 2 || argv[0] != "go" || argv[1] != "test" {
+	verb := slices.Index(argv, "test")
+	if verb < 1 || argv[verb-1] != "go" {
 		return fmt.Errorf("not a go test command")
 	}
-	cmd := exec.Command("go", append([]string{"test", "-json"}, argv[2:]...)...)
+	argv = slices.Insert(slices.Clone(argv), verb+1, "-json")
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
