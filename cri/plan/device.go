@@ -95,14 +95,14 @@ func defaultDeviceRules() []specs.LinuxDeviceCgroup {
 		{Allow: true, Type: "c", Access: "m"},
 		{Allow: true, Type: "b", Access: "m"},
 	}
-	const any = -1
+	const every = -1
 	for _, d := range [][2]int64{
 		{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, // null, zero, full, random, urandom
 		{5, 0}, {5, 1}, {5, 2}, // tty, console, ptmx
-		{136, any}, // pts
+		{136, every}, // pts
 	} {
 		rule := specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &d[0], Access: "rwm"}
-		if d[1] != any {
+		if d[1] != every {
 			rule.Minor = &d[1]
 		}
 		rules = append(rules, rule)
