@@ -1,0 +1,148 @@
+// Package overlay keeps each layer as a directory and mounts stacks of them with
+// the kernel's overlay file system.
+//
+// It works on every kernel and file system that overlay works on. It does not
+// use the host's mount table, and it makes no mount that outlives the descriptor
+// it returns.
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/unpack"
+)
+
+// treeName is the directory of a layer's content within the layer's directory.
+const treeName = "tree"
+
+// Driver is the overlay format. Its zero value is not ready: use New.
+type Driver struct {
+	api mountAPI
+	// empty is a directory that stays empty: overlay without an upper directory
+	// wants at least two lower ones.
+	empty string
+}
+
+var _ layer.Driver = (*Driver)(nil)
+
+// New finds out how this kernel mounts overlay. scratch is a directory for the
+// driver's own use.
+func New(scratch string) (*Driver, error) {
+	d := &Driver{empty: filepath.Join(scratch, "empty")}
+	if err := os.MkdirAll(d.empty, 0o755); err != nil {
+		return nil, err
+	}
+	api, err := probe(scratch)
+	d.api = api
+	return d, err
+}
+
+// Name implements layer.Driver.
+func (d *Driver) Name() string { return "overlay" }
+
+// API tells how mounts are made: "lower fds", "lower paths" or "classic".
+func (d *Driver) API() string { return d.api.name }
+
+// Write implements layer.Driver.
+func (d *Driver) Write(ctx context.Context, dir string, archive io.Reader, limits unpack.Limits) (unpack.Result, error) {
+	tree := filepath.Join(dir, treeName)
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		return unpack.Result{}, err
+	}
+	// Mkdir's mode lost what the umask took.
+	if err := os.Chmod(tree, 0o755); err != nil {
+		return unpack.Result{}, err
+	}
+	root, err := openTree(dir)
+	if err != nil {
+		return unpack.Result{}, err
+	}
+	defer root.Close()
+	return unpack.Tree(ctx, root, archive, limits)
+}
+
+// Inherit implements layer.Driver.
+func (d *Driver) Inherit(ctx context.Context, dir string, needs unpack.Needs, lower []string) (unpack.Result, error) {
+	root, err := openTree(dir)
+	if err != nil {
+		return unpack.Result{}, err
+	}
+	defer root.Close()
+	var trees []*os.File
+	defer func() {
+		for _, t := range trees {
+			t.Close()
+		}
+	}()
+	for _, l := range lower {
+		t, err := openTree(l)
+		if err != nil {
+			return unpack.Result{}, err
+		}
+		trees = append(trees, t)
+	}
+	return unpack.Inherit(ctx, root, needs, trees)
+}
+
+func openTree(dir string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, treeName), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
+// Sync implements layer.Driver. One syncfs is cheaper than an fsync for each of a
+// layer's thousands of files, and since Linux 5.8 it reports write errors.
+func (d *Driver) Sync(dirs []string) error {
+	if len(dirs) == 0 {
+		return nil
+	}
+	f, err := os.Open(dirs[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return &os.PathError{Op: "syncfs", Path: dirs[0], Err: err}
+	}
+	return nil
+}
+
+// Mount implements layer.Driver.
+func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
+	o := options{upper: s.Upper, work: s.Work}
+	if s.Upper == "" {
+		o.lower = append(o.lower, s.Root)
+	}
+	for _, l := range s.Layers {
+		o.lower = append(o.lower, filepath.Join(l, treeName))
+	}
+	if len(o.lower) < 2 {
+		o.lower = append(o.lower, d.empty)
+	}
+	f, err := d.api.mount(o)
+	if s.Upper != "" && errors.Is(err, unix.EINVAL) && forgetVolatile(s.Work) {
+		f, err = d.api.mount(o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mount overlay of %d layers: %w", len(s.Layers), err)
+	}
+	return f, nil
+}
+
+// forgetVolatile removes the mark by which overlay refuses an upper directory
+// whose last mount was volatile. It guards against a crash of the whole machine,
+// after which our containers are gone anyway; a second mount after a failed start
+// is fine.
+func forgetVolatile(work string) bool {
+	mark := filepath.Join(work, "work", "incompat", "volatile")
+	if _, err := os.Lstat(mark); err != nil {
+		return false
+	}
+	return os.RemoveAll(mark) == nil
+}

@@ -1,0 +1,56 @@
+package overlay
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/layer/layertest"
+)
+
+func TestDriver(t *testing.T) {
+	layertest.Run(t, func(scratch string) (layer.Driver, error) { return New(scratch) })
+}
+
+// Each way of mounting is tried, also those that this kernel does not need.
+func TestDriverEachAPI(t *testing.T) {
+	for _, api := range mountAPIs {
+		t.Run(api.name, func(t *testing.T) {
+			layertest.Run(t, func(scratch string) (layer.Driver, error) {
+				d, err := New(scratch)
+				if err == nil {
+					d.api = api
+				}
+				return d, err
+			})
+		})
+	}
+}
+
+func TestProbePrefersDescriptors(t *testing.T) {
+	d, err := New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.API() != "lower fds" {
+		t.Logf("this kernel mounts by %q", d.API())
+	}
+}
+
+func TestNothingInTheMountTable(t *testing.T) {
+	before := mounts(t)
+	TestDriver(t)
+	if after := mounts(t); after != before {
+		t.Errorf("%d lines in the mount table, %d before", after, before)
+	}
+}
+
+func mounts(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), "\n")
+}

@@ -1,0 +1,196 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+
+	"github.com/varve-cri/varve/imagestore/fault"
+)
+
+// request is one question to whatever host answers it.
+type request struct {
+	step   string // for messages
+	method string
+	what   string // "manifests" or "blobs"
+	target string
+	header http.Header
+}
+
+// transient marks an error that may go away, and after how long the host said so.
+type transient struct {
+	err   error
+	after time.Duration
+}
+
+func (t *transient) Error() string { return t.err.Error() }
+func (t *transient) Unwrap() error { return t.err }
+
+// send asks one host once. The error is a *fault.Error, inside a *transient when
+// another try is worth it.
+func (h *host) send(ctx context.Context, path string, q request) (*http.Response, error) {
+	u := *h.base
+	u.Path += "/v2/" + path + "/" + q.what + "/" + q.target
+	if h.namespace != "" {
+		u.RawQuery = url.Values{"ns": {h.namespace}}.Encode()
+	}
+	ctx = auth.WithScopesForHost(ctx, u.Host, auth.ScopeRepository(path, auth.ActionPull))
+	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
+	if err != nil {
+		return nil, h.fault(fault.Invalid, q, err)
+	}
+	for key, values := range q.header {
+		req.Header[key] = values
+	}
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return nil, h.failed(ctx, q, err)
+	}
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, h.refused(q, resp)
+}
+
+func (h *host) fault(kind fault.Kind, q request, err error) *fault.Error {
+	return &fault.Error{Kind: kind, Host: h.base.Host, Step: q.step, Err: err}
+}
+
+// failed sorts the errors that come without an answer.
+func (h *host) failed(ctx context.Context, q request, err error) error {
+	if ctx.Err() != nil {
+		return h.fault(fault.Canceled, q, context.Cause(ctx))
+	}
+	// The URL of a redirect may carry a signature, so messages leave URLs out.
+	for u := (*url.Error)(nil); errors.As(err, &u); {
+		err = u.Err
+	}
+	if denied := (*errcode.ErrorResponse)(nil); errors.As(err, &denied) {
+		return h.status(q, denied.StatusCode, "token server: "+http.StatusText(denied.StatusCode), "")
+	}
+	if errors.Is(err, auth.ErrBasicCredentialNotFound) || strings.Contains(err.Error(), "missing username or password") || strings.Contains(err.Error(), "bearer realm") {
+		return h.fault(fault.Unauthorized, q, err)
+	}
+	return &transient{err: h.fault(fault.Unavailable, q, err)}
+}
+
+// refused sorts the answers that are no success.
+func (h *host) refused(q request, resp *http.Response) error {
+	text := resp.Status
+	if said := readMessage(resp.Body); said != "" {
+		text += ": " + said
+	}
+	return h.status(q, resp.StatusCode, text, resp.Header.Get("Retry-After"))
+}
+
+func (h *host) status(q request, code int, text, retryAfter string) error {
+	err := errors.New(text)
+	switch {
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return h.fault(fault.Unauthorized, q, err)
+	case code == http.StatusNotFound:
+		return h.fault(fault.NotFound, q, err)
+	case code == http.StatusTooManyRequests:
+		return &transient{err: h.fault(fault.RateLimited, q, err), after: parseRetryAfter(retryAfter)}
+	case code >= 500, code == http.StatusRequestTimeout:
+		return &transient{err: h.fault(fault.Unavailable, q, err), after: parseRetryAfter(retryAfter)}
+	}
+	return h.fault(fault.Unavailable, q, err)
+}
+
+// readMessage gives the first error message of a registry's JSON answer.
+func readMessage(body io.Reader) string {
+	var answer struct {
+		Errors []struct{ Code, Message string } `json:"errors"`
+	}
+	err := json.NewDecoder(io.LimitReader(body, 8<<10)).Decode(&answer)
+	if err != nil || len(answer.Errors) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.200s %.200q", answer.Errors[0].Code, answer.Errors[0].Message)
+}
+
+// parseRetryAfter reads both forms of the header; 0 when there is none.
+func parseRetryAfter(s string) time.Duration {
+	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < 1<<31 {
+		return time.Duration(n) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+// try asks one host until it answers, attempts at most.
+func (r *Repository) try(ctx context.Context, h *host, attempts int, q request) (*http.Response, error) {
+	for n := 0; ; n++ {
+		resp, err := h.send(ctx, r.path, q)
+		passing := (*transient)(nil)
+		if err == nil || !errors.As(err, &passing) {
+			return resp, err
+		}
+		if n+1 >= attempts || passing.after > r.limits.RetryAfter {
+			return nil, passing.err
+		}
+		if err := pause(ctx, max(passing.after, r.limits.Backoff<<n)); err != nil {
+			return nil, h.fault(fault.Canceled, q, err)
+		}
+	}
+}
+
+// ask asks the hosts in order until one answers, and gives that one too. Hosts
+// with others after them get fewer attempts, so that a sick mirror does not eat
+// the time of the whole pull.
+func (r *Repository) ask(ctx context.Context, q request) (*http.Response, *host, error) {
+	var before []string
+	for i, h := range r.hosts {
+		attempts := r.limits.Attempts
+		last := i == len(r.hosts)-1
+		if !last {
+			attempts = min(attempts, 2)
+		}
+		resp, err := r.try(ctx, h, attempts, q)
+		if err == nil {
+			return resp, h, nil
+		}
+		if last || ctx.Err() != nil {
+			return nil, h, withHistory(err, before)
+		}
+		before = append(before, h.base.Host+": "+err.Error())
+	}
+	return nil, nil, fault.New(fault.Invalid, q.step, errors.New("no endpoint"))
+}
+
+// withHistory adds to the last host's error what the hosts before it said.
+func withHistory(err error, before []string) error {
+	last := (*fault.Error)(nil)
+	if len(before) == 0 || !errors.As(err, &last) {
+		return err
+	}
+	told := *last
+	told.Err = fmt.Errorf("%w (before that %s)", last.Err, strings.Join(before, "; "))
+	return &told
+}
+
+// pause waits, or gives the cause for which ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
