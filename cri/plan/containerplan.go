@@ -190,17 +190,13 @@ func containerNamespaces(in *ContainerInput) ([]specs.LinuxNamespace, error) {
 			out = append(out, specs.LinuxNamespace{Type: ns.kind, Path: ns.path})
 		}
 	}
-	// The other modes are the pod's to decide; without options of its own the
-	// container has the pod's pid mode too.
+	// The other modes are the pod's to decide.
 	opt := sc.GetNamespaceOptions()
 	if err := checkUserNamespace(securityField+"namespace_options.userns_options", opt.GetUsernsOptions()); err != nil {
 		return nil, err
 	}
-	if opt == nil {
-		opt = in.PodConfig.GetLinux().GetSecurityContext().GetNamespaceOptions()
-	}
 	const field = securityField + "namespace_options.pid"
-	switch mode := opt.GetPid(); mode {
+	switch mode := PIDMode(in.Config, in.PodConfig); mode {
 	case runtimeapi.NamespaceMode_NODE:
 		return out, nil
 	case runtimeapi.NamespaceMode_CONTAINER:
@@ -221,4 +217,13 @@ func containerNamespaces(in *ContainerInput) ([]specs.LinuxNamespace, error) {
 	default:
 		return nil, invalid(field, "%d is not known", mode)
 	}
+}
+
+// PIDMode is the PID namespace of a container: its own wish, or the pod's when
+// it has no options of its own.
+func PIDMode(c *runtimeapi.ContainerConfig, pod *runtimeapi.PodSandboxConfig) runtimeapi.NamespaceMode {
+	if opt := c.GetLinux().GetSecurityContext().GetNamespaceOptions(); opt != nil {
+		return opt.GetPid()
+	}
+	return pod.GetLinux().GetSecurityContext().GetNamespaceOptions().GetPid()
 }

@@ -112,7 +112,7 @@ const (
 )
 
 // SeccompChoice names a container's seccomp profile; who carries the plan out
-// reads and compiles it (SeccompProfile).
+// reads and compiles it.
 type SeccompChoice struct {
 	Kind SeccompKind
 	Path string

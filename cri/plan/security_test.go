@@ -104,40 +104,6 @@ func TestSeccompChoice(t *testing.T) {
 	}
 }
 
-func TestSeccompProfile(t *testing.T) {
-	spec := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN"}}}}
-	if p, err := SeccompProfile(SeccompChoice{Kind: SeccompUnconfined}, nil, spec); p != nil || err != nil {
-		t.Errorf("unconfined: %v, %v", p, err)
-	}
-	def := SeccompChoice{Kind: SeccompDefault}
-	weak, err := SeccompProfile(def, nil, spec)
-	if err != nil || weak.DefaultAction != specs.ActErrno {
-		t.Fatalf("default: %v", err)
-	}
-	key := SeccompKey(def, spec)
-	spec.Process.Capabilities.Bounding = append(spec.Process.Capabilities.Bounding, "CAP_SYS_ADMIN")
-	strong, err := SeccompProfile(def, nil, spec)
-	if err != nil || allows(weak, "mount") || !allows(strong, "mount") || SeccompKey(def, spec) == key {
-		t.Errorf("mount is allowed without CAP_SYS_ADMIN: %v, with: %v, %v", allows(weak, "mount"), allows(strong, "mount"), err)
-	}
-	local := SeccompChoice{SeccompLocalhost, "/p.json"}
-	p, err := SeccompProfile(local, []byte(`{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]}`), spec)
-	if err != nil || len(p.Syscalls) != 1 {
-		t.Errorf("localhost: %+v, %v", p, err)
-	}
-	for _, bad := range []string{"", "{", "{}", "null", "[]"} {
-		if p, err := SeccompProfile(local, []byte(bad), spec); err == nil || !strings.Contains(err.Error(), "/p.json") {
-			t.Errorf("profile %q: %v, %v", bad, p, err)
-		}
-	}
-}
-
-func allows(p *specs.LinuxSeccomp, syscall string) bool {
-	return slices.ContainsFunc(p.Syscalls, func(s specs.LinuxSyscall) bool {
-		return s.Action == specs.ActAllow && slices.Contains(s.Names, syscall)
-	})
-}
-
 func TestAppArmor(t *testing.T) {
 	type security = runtimeapi.LinuxContainerSecurityContext
 	profile := func(kind runtimeapi.SecurityProfile_ProfileType, ref string) *security {
