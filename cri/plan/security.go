@@ -53,7 +53,7 @@ func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (mask
 	if len(readonly) == 0 {
 		readonly = DefaultReadonlyPaths
 	}
-	return masked, readonly, nil
+	return masked, slices.Clone(readonly), nil
 }
 
 // seccompChoice finds the profile: the field, else the deprecated string, else
