@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -69,8 +70,7 @@ func up(dir string, embedded bool, o node.Options) error {
 		return err
 	}
 	if err := n.Start(varved()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return fmt.Errorf("node %s is not up: %w", dir, n.Down())
+		return errors.Join(fmt.Errorf("node %s is not up: %w", dir, err), n.Down())
 	}
 	return nil
 }
