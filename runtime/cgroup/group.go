@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 
+	"github.com/opencontainers/cgroups"
+	devices "github.com/opencontainers/cgroups/devices/config"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -104,12 +107,26 @@ func Create(name string, res *specs.LinuxResources) (*Group, error) {
 	if res == nil {
 		return g, nil
 	}
-	limits.SkipDevices = false
-	limits.Devices = deviceRules(res.Devices)
-	if err := g.apply(limits); err != nil {
+	err = g.apply(limits)
+	if err == nil {
+		err = g.restrict(deviceRules(res.Devices), made)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cgroup %s: %w", g.path, err), made.undo())
 	}
 	return g, nil
+}
+
+// restrict sets the device rules of a new container's group.
+func (g *Group) restrict(rules []*devices.Rule, made made) error {
+	dir := g.v1Dir("devices")
+	if dir == "" || !slices.Contains(made, dir) || !onlyAllows(rules) {
+		return g.apply(&cgroups.Resources{Devices: rules})
+	}
+	if err := setFreshDevices(dir, rules); err != nil {
+		return fmt.Errorf("set devices: %w", err)
+	}
+	return nil
 }
 
 // Exists says whether the group has a directory in at least one hierarchy.
@@ -180,11 +197,14 @@ func (m *made) dir(dir, mount string, cpuset bool) error {
 	switch {
 	case err == nil:
 		*m = append(*m, dir)
+		if cpuset {
+			return fillCpuset(dir, false)
+		}
 	case err != unix.EEXIST:
 		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
 	}
 	if cpuset {
-		return inheritCpuset(dir)
+		return fillCpuset(dir, true)
 	}
 	return nil
 }
@@ -201,31 +221,30 @@ func (m *made) parents(dir, mount string, cpuset bool) error {
 	return nil
 }
 
-// inheritCpuset gives a v1 cpuset that has none the processors and memory
-// nodes of its parent: no process can join an empty one. A parent that someone
-// made and left empty is filled as well; the root of the hierarchy never is.
-func inheritCpuset(dir string) error {
+// fillCpuset gives a v1 cpuset the processors and memory nodes of its parent,
+// unless it has some (look): no process can join an empty one. A parent that
+// someone made and left empty is filled as well; the root's never is.
+func fillCpuset(dir string, look bool) error {
+	above := path.Dir(dir)
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		have, err := readFile(dir, file)
-		if err != nil {
-			return err
-		}
-		if have != "" {
-			continue
-		}
-		above, err := readFile(path.Dir(dir), file)
-		if err != nil {
-			return err
-		}
-		if above == "" {
-			if err := inheritCpuset(path.Dir(dir)); err != nil {
-				return err
-			}
-			if above, err = readFile(path.Dir(dir), file); err != nil {
-				return err
+		if look {
+			if have, err := readFile(dir, file); err != nil || have != "" {
+				if err != nil {
+					return err
+				}
+				continue
 			}
 		}
-		if err := writeFile(dir, file, above); err != nil {
+		value, err := readFile(above, file)
+		if err == nil && value == "" {
+			if err = fillCpuset(above, true); err == nil {
+				value, err = readFile(above, file)
+			}
+		}
+		if err == nil {
+			err = writeFile(dir, file, value)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// held keeps memory of a child alive.
+var held []byte
+
 // child obeys one line of its input: it takes memory, forks, opens a device, or waits.
 func child() {
 	fmt.Println("ready")
@@ -43,7 +46,11 @@ func child() {
 		}
 		f.Close()
 		os.Exit(0)
-	case "busy":
+	case "busy": // and large enough for the kernel to bring its statistics up to date
+		held = make([]byte, 24<<20)
+		for i := range held {
+			held[i] = 1
+		}
 		var used unix.Rusage
 		for used.Utime.Nano() < 50e6 {
 			_ = unix.Getrusage(unix.RUSAGE_SELF, &used)
