@@ -1,0 +1,138 @@
+package namespace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrSysctl is matched by errors about a sysctl that a pod may not set.
+var ErrSysctl = errors.New("sysctl not allowed")
+
+// maxSysctl is more than any sysctl takes in one write.
+const maxSysctl = 4096
+
+// ipcSysctls are the prefixes of what an IPC namespace has of its own
+// (ipc_namespaces(7)). All that the kernel registers under them is per
+// namespace.
+var ipcSysctls = []string{"kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue/"}
+
+// CheckSysctl says whether a container may set key to value, given what s gives
+// it of its own. Only what belongs to a namespace of the pod's own is
+// allowed: the rest, and the same keys in a pod that shares the host's
+// namespace, would change the host (CVE-2022-0532).
+func CheckSysctl(key, value string, s Spec) error {
+	_, err := sysctlPath(key, value, s)
+	return err
+}
+
+// sysctlPath returns the file of a sysctl below /proc/sys, having checked that
+// the pod may write it.
+func sysctlPath(key, value string, s Spec) (string, error) {
+	refuse := func(why string) (string, error) {
+		return "", fmt.Errorf("sysctl %q: %s: %w", key, why, ErrSysctl)
+	}
+	file, ok := sysctlFile(key)
+	if !ok {
+		return refuse("not a name")
+	}
+	// One value is one write. A line break could only be meant to look like a
+	// second setting to something that parses "key=value" lines (CVE-2022-0811).
+	if len(value) > maxSysctl || strings.ContainsAny(value, "\n\r\x00") {
+		return refuse("the value is too long or has line breaks")
+	}
+	ipc := slices.ContainsFunc(ipcSysctls, func(prefix string) bool { return strings.HasPrefix(file, prefix) })
+	switch {
+	case file == "kernel/hostname" || file == "kernel/domainname":
+		return refuse("the pod's hostname sets it")
+	case strings.HasPrefix(file, "net/"):
+		if !s.Net {
+			return refuse("the pod has no network namespace of its own")
+		}
+	case ipc:
+		if !s.IPC {
+			return refuse("the pod has no IPC namespace of its own")
+		}
+	default:
+		return refuse("it belongs to no namespace")
+	}
+	return file, nil
+}
+
+// sysctlFile turns a key into a path below /proc/sys. As with sysctl(8), the
+// first separator decides: in "net.ipv4.conf.eth0/1.forwarding" a slash stands
+// for a dot in a name, and "net/ipv4/conf/eth0.1/forwarding" is the same file.
+func sysctlFile(key string) (string, bool) {
+	file := key
+	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
+		file = strings.Map(func(r rune) rune {
+			switch r {
+			case '.':
+				return '/'
+			case '/':
+				return '.'
+			default:
+				return r
+			}
+		}, key)
+	}
+	for part := range strings.SplitSeq(file, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\x00\n") {
+			return "", false
+		}
+	}
+	return file, strings.Contains(file, "/") && path.Clean(file) == file
+}
+
+// setSysctls writes the sysctls of s in the namespaces of the calling thread:
+// the kernel looks up net and ipc tables by the thread that opens the file.
+func setSysctls(s Spec) error {
+	if len(s.Sysctls) == 0 {
+		return nil
+	}
+	root, err := unix.Open("/proc/sys", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/proc/sys", Err: err}
+	}
+	defer unix.Close(root)
+	keys := make([]string, 0, len(s.Sysctls))
+	for key := range s.Sysctls {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		file, err := sysctlPath(key, s.Sysctls[key], s)
+		if err != nil {
+			return err
+		}
+		if err := writeSysctl(root, file, s.Sysctls[key]); err != nil {
+			return fmt.Errorf("sysctl %q: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// writeSysctl writes one file below /proc/sys in one call.
+func writeSysctl(root int, file, value string) error {
+	fd, err := unix.Openat2(root, file, &unix.OpenHow{
+		Flags:   unix.O_WRONLY | unix.O_CLOEXEC | unix.O_NOCTTY,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV, // Linux 5.6
+	})
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/proc/sys/" + file, Err: err}
+	}
+	defer unix.Close(fd)
+	n, err := unix.Write(fd, []byte(value))
+	if err == nil && n != len(value) {
+		err = fmt.Errorf("only %d of %d bytes were taken", n, len(value))
+	}
+	if err != nil {
+		return fmt.Errorf("write %q: %w", value, err)
+	}
+	return nil
+}
