@@ -1,0 +1,358 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/network"
+	"github.com/varve-cri/varve/cri/plan/host"
+	"github.com/varve-cri/varve/e2e/criclient"
+	"github.com/varve-cri/varve/e2e/testimage"
+	"github.com/varve-cri/varve/e2e/testregistry"
+	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/imagestore/registry"
+	rtcgroup "github.com/varve-cri/varve/runtime/cgroup"
+	"github.com/varve-cri/varve/shim"
+)
+
+// probe is the image of the tests: one static program with many commands.
+const probe = "registry.test/probe:1"
+
+// built is what all tests share: the shim's program and a registry.
+var built struct {
+	shim     string
+	registry *testregistry.Registry
+}
+
+func TestMain(m *testing.M) {
+	code, err := setup(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func setup(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "varve-server-test-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	built.shim = filepath.Join(dir, "varve-shim")
+	build := exec.Command("go", "build", "-o", built.shim, "github.com/varve-cri/varve/cmd/varve-shim")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("build the shim: %w\n%s", err, out)
+	}
+	if built.registry, err = testregistry.Listen("127.0.0.1:0"); err != nil {
+		return 1, err
+	}
+	defer built.registry.Close()
+	img, err := testimage.Probe(v1.Config{})
+	if err != nil {
+		return 1, err
+	}
+	if err := built.registry.Push("probe:1", img); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+// node is a server on directories of its own, behind a real socket.
+type node struct {
+	*criclient.Client
+	t        testing.TB
+	cfg      *config.Config
+	s        *Server
+	grpc     *grpc.Server
+	images   *imagestore.Store
+	launcher *shim.Launcher
+	adopted  <-chan struct{}
+	begun    bool // has run before: Restore was called once
+}
+
+// newNode starts a node. When the test ends, everything is removed through the
+// CRI, and what is left then fails the test.
+func newNode(t testing.TB) *node {
+	t.Helper()
+	n := &node{t: t, cfg: &config.Config{}}
+	dir := stateDir(t)
+	n.cfg.StateDir, n.cfg.RootDir = filepath.Join(dir, "state"), filepath.Join(dir, "root")
+	n.cfg.Cgroup.Parent = "/varve-test-" + strings.ToLower(rand.Text()[:8])
+	n.cfg.Network.ConfDir = filepath.Join(dir, "net.d")
+	no := false
+	n.cfg.Network.DefaultNetwork.Enabled = &no
+	n.cfg.Complete()
+	images, err := imagestore.Open(imagestore.Config{
+		Root: n.cfg.RootDir, Registries: registry.Mirror(built.registry.URL()),
+		Report: func(m string) { t.Log("image store: " + m) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.images = images
+	spares := *n.cfg.Shim.Spares
+	n.launcher, err = shim.NewLauncher(shim.LauncherConfig{Binary: built.shim, Spares: spares, LogPath: filepath.Join(dir, "shims.log")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	t.Cleanup(func() {
+		n.clean(dir)
+		n.launcher.Close()
+		n.images.Close()
+	})
+	return n
+}
+
+// stateDir is a directory on a disk that overlay takes as an upper layer.
+func stateDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "varve-server-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func (n *node) start() {
+	n.t.Helper()
+	facts, _, err := host.Read(n.cfg, host.Cgroups{Unified: rtcgroup.Detect() == rtcgroup.V2})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	nw, err := network.New(network.Config{ConfDir: n.cfg.Network.ConfDir, BinDirs: n.cfg.Network.BinDirs, StateDir: n.cfg.Network.CacheDir})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.s, err = New(Options{Config: n.cfg, Host: facts, Images: n.images, Launcher: n.launcher, Network: nw, Version: "test"})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if n.adopted, err = n.s.Restore(); err != nil {
+		n.t.Fatal(err)
+	}
+	socket := filepath.Join(n.cfg.StateDir, "test.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.grpc = grpc.NewServer(grpc.UnaryInterceptor(Unary), grpc.StreamInterceptor(Stream), grpc.MaxSendMsgSize(64<<20))
+	n.s.Register(n.grpc)
+	go n.grpc.Serve(l) //nolint:errcheck // it ends with the test
+	if n.Client, err = criclient.Dial(socket); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// crash does what a kill of the daemon does to everything but the process:
+// connections end, memory is lost, nothing is written.
+func (n *node) crash() {
+	n.Client.Close()
+	n.grpc.Stop()
+	n.s.table.eachContainer(func(c *container) {
+		if client := c.client.Load(); client != nil {
+			client.Close()
+		}
+	})
+	n.s.table.eachPod(func(p *pod) {
+		if p.pause != nil {
+			p.pause.Close()
+		}
+	})
+}
+
+// restart starts a server on what a crashed one left, and waits until all is
+// adopted.
+func (n *node) restart() {
+	n.t.Helper()
+	n.start()
+	select {
+	case <-n.adopted:
+	case <-time.After(20 * time.Second):
+		n.t.Fatal("adoption does not end")
+	}
+}
+
+func (n *node) clean(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	list, err := n.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
+	if err != nil {
+		n.t.Error(err)
+	}
+	for _, p := range list.GetItems() {
+		if _, err := n.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: p.GetId()}); err != nil {
+			n.t.Errorf("remove pod %s: %v", p.GetId(), err)
+		}
+	}
+	n.Client.Close()
+	n.grpc.Stop()
+	n.audit(dir)
+}
+
+// audit fails the test for everything that the node has left on the host.
+func (n *node) audit(dir string) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, dir) {
+			n.t.Errorf("leaked mount: %s", line)
+		}
+	}
+	for _, kind := range []string{"pods", "containers"} {
+		left, _ := os.ReadDir(filepath.Join(n.cfg.StateDir, kind))
+		for _, e := range left {
+			n.t.Errorf("leaked record: %s %s", kind, e.Name())
+		}
+	}
+	if ids := n.images.ListRW(); len(ids) > 0 {
+		n.t.Errorf("leaked layers: %v", ids)
+	}
+	if rtcgroup.Open(n.cfg.Cgroup.Parent).Exists() {
+		n.t.Errorf("leaked cgroup: %s", n.cfg.Cgroup.Parent)
+	}
+	if owed, _ := n.s.net.Owed(); len(owed) > 0 {
+		n.t.Errorf("network is owed: %v", owed)
+	}
+	if live := n.s.steps.Live(); len(live) > 0 {
+		n.t.Errorf("running operations: %v", live)
+	}
+}
+
+// ctx is a context that ends a test which hangs.
+func (n *node) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	n.t.Cleanup(cancel)
+	return ctx
+}
+
+func (n *node) pull() {
+	n.t.Helper()
+	_, err := n.PullImage(n.ctx(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: probe}})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// podConfig is a pod on the host's network whose containers have their own
+// processes.
+func podConfig(t testing.TB, change ...func(*runtimeapi.PodSandboxConfig)) *runtimeapi.PodSandboxConfig {
+	c := &runtimeapi.PodSandboxConfig{
+		Metadata:     &runtimeapi.PodSandboxMetadata{Name: "pod", Namespace: "test", Uid: rand.Text()},
+		LogDirectory: filepath.Join(t.TempDir(), "logs"),
+		Labels:       map[string]string{"app": "web"}, Annotations: map[string]string{"note": "line1\nline2"},
+		Linux: &runtimeapi.LinuxPodSandboxConfig{SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+			NamespaceOptions: &runtimeapi.NamespaceOption{Network: runtimeapi.NamespaceMode_NODE, Pid: runtimeapi.NamespaceMode_CONTAINER},
+		}},
+	}
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+func sharedPID(c *runtimeapi.PodSandboxConfig) {
+	c.Linux.SecurityContext.NamespaceOptions.Pid = runtimeapi.NamespaceMode_POD
+}
+
+func (n *node) pod(config *runtimeapi.PodSandboxConfig) string {
+	n.t.Helper()
+	r, err := n.RunPodSandbox(n.ctx(), &runtimeapi.RunPodSandboxRequest{Config: config})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return r.GetPodSandboxId()
+}
+
+func containerConfig(pod *runtimeapi.PodSandboxConfig, name string, args ...string) *runtimeapi.ContainerConfig {
+	return &runtimeapi.ContainerConfig{
+		Metadata: &runtimeapi.ContainerMetadata{Name: name}, Image: &runtimeapi.ImageSpec{Image: probe},
+		Args: args, LogPath: name + ".log", Labels: map[string]string{"name": name},
+		Linux: &runtimeapi.LinuxContainerConfig{SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
+			NamespaceOptions: pod.GetLinux().GetSecurityContext().GetNamespaceOptions(),
+		}},
+	}
+}
+
+func (n *node) create(podID string, pc *runtimeapi.PodSandboxConfig, cc *runtimeapi.ContainerConfig) (string, error) {
+	r, err := n.CreateContainer(n.ctx(), &runtimeapi.CreateContainerRequest{PodSandboxId: podID, Config: cc, SandboxConfig: pc})
+	return r.GetContainerId(), err
+}
+
+// run creates and starts a container.
+func (n *node) run(podID string, pc *runtimeapi.PodSandboxConfig, cc *runtimeapi.ContainerConfig) string {
+	n.t.Helper()
+	id, err := n.create(podID, pc, cc)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if _, err := n.StartContainer(n.ctx(), &runtimeapi.StartContainerRequest{ContainerId: id}); err != nil {
+		n.t.Fatal(err)
+	}
+	return id
+}
+
+func (n *node) status(id string) *runtimeapi.ContainerStatus {
+	n.t.Helper()
+	r, err := n.ContainerStatus(n.ctx(), &runtimeapi.ContainerStatusRequest{ContainerId: id})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return r.GetStatus()
+}
+
+// exit waits for the container's end.
+func (n *node) exit(id string) *runtimeapi.ContainerStatus {
+	n.t.Helper()
+	for range 1000 {
+		if st := n.status(id); st.GetState() == runtimeapi.ContainerState_CONTAINER_EXITED {
+			return st
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	n.t.Fatalf("container %s does not exit", id)
+	return nil
+}
+
+func (n *node) exec(id string, timeout int64, cmd ...string) (*runtimeapi.ExecSyncResponse, error) {
+	return n.ExecSync(n.ctx(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: append([]string{"/bin/probe"}, cmd...), Timeout: timeout})
+}
+
+// want fails the test unless err has the code and its message holds words.
+func want(t testing.TB, err error, code codes.Code, words ...string) {
+	t.Helper()
+	if status.Code(err) != code {
+		_, file, line, _ := runtime.Caller(1)
+		t.Errorf("%s:%d: %v: want %v", filepath.Base(file), line, err, code)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(fmt.Sprint(err), w) {
+			t.Errorf("error %q does not say %q", err, w)
+		}
+	}
+}

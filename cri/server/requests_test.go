@@ -1,0 +1,300 @@
+package server
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestRetriesJoin(t *testing.T) {
+	n := newNode(t)
+	n.pull()
+	pc := podConfig(t)
+	var wg sync.WaitGroup
+	ids := make([]string, 8)
+	for i := range ids {
+		wg.Go(func() {
+			r, err := n.RunPodSandbox(n.ctx(), &runtimeapi.RunPodSandboxRequest{Config: pc})
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = r.GetPodSandboxId()
+		})
+	}
+	wg.Wait()
+	for _, id := range ids {
+		if id != ids[0] {
+			t.Fatalf("retries made several pods: %v", ids)
+		}
+	}
+	cc := containerConfig(pc, "main", "sleep")
+	made := make([]string, 8)
+	for i := range made {
+		wg.Go(func() {
+			id, err := n.create(ids[0], pc, cc)
+			if err != nil {
+				t.Error(err)
+			}
+			made[i] = id
+		})
+	}
+	wg.Wait()
+	for _, id := range made {
+		if id != made[0] {
+			t.Fatalf("retries made several containers: %v", made)
+		}
+	}
+	if layers := n.images.ListRW(); len(layers) != 1 {
+		t.Errorf("layers: %v", layers)
+	}
+	cc.Args = []string{"print"}
+	_, err := n.create(ids[0], pc, cc)
+	want(t, err, codes.AlreadyExists, "another configuration")
+	if _, err := n.StopPodSandbox(n.ctx(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: ids[0]}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.RunPodSandbox(n.ctx(), &runtimeapi.RunPodSandboxRequest{Config: pc})
+	want(t, err, codes.AlreadyExists, ids[0])
+	pc.Metadata.Attempt = 1
+	if again := n.pod(pc); again == ids[0] {
+		t.Error("the next attempt is the same pod")
+	}
+}
+
+func TestGoneIsDone(t *testing.T) {
+	n := newNode(t)
+	none := strings.Repeat("0", 64)
+	ctx := n.ctx()
+	for name, call := range map[string]func() error{
+		"StopPodSandbox": func() error {
+			_, err := n.StopPodSandbox(ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: none})
+			return err
+		},
+		"RemovePodSandbox": func() error {
+			_, err := n.RemovePodSandbox(ctx, &runtimeapi.RemovePodSandboxRequest{PodSandboxId: none})
+			return err
+		},
+		"StopContainer": func() error {
+			_, err := n.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: none})
+			return err
+		},
+		"RemoveContainer": func() error {
+			_, err := n.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: none})
+			return err
+		},
+		"RemoveImage": func() error {
+			_, err := n.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: "registry.test/none:1"}})
+			return err
+		},
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, call := range map[string]func() error{
+		"PodSandboxStatus": func() error {
+			_, err := n.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: none})
+			return err
+		},
+		"CreateContainer": func() error {
+			_, err := n.create(none, podConfig(t), containerConfig(podConfig(t), "a"))
+			return err
+		},
+		"StartContainer": func() error {
+			_, err := n.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: none})
+			return err
+		},
+		"ContainerStatus": func() error {
+			_, err := n.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: none})
+			return err
+		},
+		"ContainerStats": func() error {
+			_, err := n.ContainerStats(ctx, &runtimeapi.ContainerStatsRequest{ContainerId: none})
+			return err
+		},
+		"ExecSync": func() error { _, err := n.exec(none, 1, "print"); return err },
+		"ReopenContainerLog": func() error {
+			_, err := n.ReopenContainerLog(ctx, &runtimeapi.ReopenContainerLogRequest{ContainerId: none})
+			return err
+		},
+		"UpdateContainerResources": func() error {
+			_, err := n.UpdateContainerResources(ctx, &runtimeapi.UpdateContainerResourcesRequest{ContainerId: none})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, call(), codes.NotFound, none) })
+	}
+}
+
+func TestUnimplementedHasItsName(t *testing.T) {
+	n := newNode(t)
+	ctx := n.ctx()
+	_, err := n.CheckpointContainer(ctx, &runtimeapi.CheckpointContainerRequest{})
+	want(t, err, codes.Unimplemented, "CheckpointContainer is not implemented yet")
+	_, err = n.Exec(ctx, &runtimeapi.ExecRequest{})
+	want(t, err, codes.Unimplemented, "Exec is not implemented yet")
+	stream, err := n.StreamPodSandboxMetrics(ctx, &runtimeapi.StreamPodSandboxMetricsRequest{})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	want(t, err, codes.Unimplemented, "StreamPodSandboxMetrics is not implemented yet")
+}
+
+func TestBadRequests(t *testing.T) {
+	n := newNode(t)
+	n.pull()
+	ctx := n.ctx()
+	_, err := n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{})
+	want(t, err, codes.InvalidArgument, "config")
+	_, err = n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: podConfig(t), RuntimeHandler: "nosuch"})
+	want(t, err, codes.NotFound, "nosuch")
+	pc := podConfig(t)
+	pod := n.pod(pc)
+	for name, c := range map[string]struct {
+		change func(*runtimeapi.ContainerConfig)
+		code   codes.Code
+		words  []string
+	}{
+		"image missing": {func(c *runtimeapi.ContainerConfig) { c.Image.Image = "registry.test/missing:1" }, codes.NotFound, []string{"registry.test/missing:1"}},
+		"image empty":   {func(c *runtimeapi.ContainerConfig) { c.Image.Image = "" }, codes.InvalidArgument, []string{"image.image"}},
+		"source missing": {func(c *runtimeapi.ContainerConfig) {
+			c.Mounts = []*runtimeapi.Mount{{HostPath: "/no/such", ContainerPath: "/x"}}
+		}, codes.InvalidArgument, []string{"mounts[0]", "/no/such"}},
+		"user missing": {func(c *runtimeapi.ContainerConfig) { c.Linux.SecurityContext.RunAsUsername = "nobody-here" }, codes.InvalidArgument, []string{"nobody-here"}},
+		"seccomp missing": {func(c *runtimeapi.ContainerConfig) {
+			c.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: "/no/such/profile.json"}
+		}, codes.InvalidArgument, []string{"/no/such/profile.json"}},
+		"name missing": {func(c *runtimeapi.ContainerConfig) { c.Metadata = nil }, codes.InvalidArgument, []string{"metadata"}},
+		"target elsewhere": {func(c *runtimeapi.ContainerConfig) {
+			c.Linux.SecurityContext.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: "nosuch", Network: runtimeapi.NamespaceMode_NODE}
+		}, codes.InvalidArgument, []string{"target_id"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cc := containerConfig(pc, "bad", "sleep")
+			c.change(cc)
+			_, err := n.create(pod, pc, cc)
+			want(t, err, c.code, c.words...)
+		})
+	}
+	if layers := n.images.ListRW(); len(layers) > 0 {
+		t.Errorf("layers of refused containers: %v", layers)
+	}
+	left, err := os.ReadDir(filepath.Join(n.cfg.StateDir, "containers"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("records of refused containers: %v, %v", left, err)
+	}
+}
+
+func TestCancelUndoes(t *testing.T) {
+	n := newNode(t)
+	n.pull()
+	// A hung host path: a FIFO does not hang stat, so that the deadline is
+	// given to the whole call instead, at ever later moments.
+	pc := podConfig(t)
+	pod := n.pod(pc)
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*100*time.Microsecond)
+		p := podConfig(t)
+		r, err := n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: p})
+		if err == nil {
+			n.s.removePodNow(t, r.GetPodSandboxId())
+		}
+		cc := containerConfig(pc, "main", "sleep")
+		cc.Metadata.Attempt = uint32(i)
+		c, err := n.CreateContainer(ctx, &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: cc, SandboxConfig: pc})
+		if err == nil {
+			if _, err := n.StartContainer(ctx, &runtimeapi.StartContainerRequest{ContainerId: c.GetContainerId()}); err == nil {
+				t.Logf("started within %v", time.Duration(i)*100*time.Microsecond)
+			}
+		}
+		cancel()
+	}
+	settle(t, n)
+	if live := n.s.steps.Live(); len(live) > 0 {
+		t.Errorf("still running: %v", live)
+	}
+}
+
+// settle waits until calls whose callers have gone have ended.
+func settle(t *testing.T, n *node) {
+	t.Helper()
+	for range 500 {
+		if len(n.s.steps.Live()) == 0 {
+			time.Sleep(20 * time.Millisecond) // one that was about to begin
+			if len(n.s.steps.Live()) == 0 {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("operations do not end")
+}
+
+func (s *Server) removePodNow(t *testing.T, id string) {
+	t.Helper()
+	if _, err := s.RemovePodSandbox(context.Background(), &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	n := newNode(t)
+	v, err := n.Version(n.ctx(), &runtimeapi.VersionRequest{})
+	if err != nil || v.GetRuntimeName() != "varve" || v.GetRuntimeApiVersion() != "v1" {
+		t.Errorf("version %v, %v", v, err)
+	}
+	st, err := n.Status(n.ctx(), &runtimeapi.StatusRequest{Verbose: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conditions := map[string]bool{}
+	for _, c := range st.GetStatus().GetConditions() {
+		conditions[c.GetType()] = c.GetStatus()
+	}
+	if !conditions["RuntimeReady"] || conditions["NetworkReady"] {
+		t.Errorf("conditions %v: want no network without a configuration", conditions)
+	}
+	if len(st.GetRuntimeHandlers()) == 0 || st.GetRuntimeHandlers()[0].GetName() != "" || !st.GetFeatures().GetSupplementalGroupsPolicy() || st.GetInfo()["config"] == "" {
+		t.Errorf("status %v", st)
+	}
+	rc, err := n.RuntimeConfig(n.ctx(), &runtimeapi.RuntimeConfigRequest{})
+	if err != nil || rc.GetLinux().GetCgroupDriver() != runtimeapi.CgroupDriver_CGROUPFS {
+		t.Errorf("runtime config %v, %v", rc, err)
+	}
+}
+
+func TestImages(t *testing.T) {
+	n := newNode(t)
+	none, err := n.ImageStatus(n.ctx(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: probe}})
+	if err != nil || none.GetImage() != nil {
+		t.Errorf("before the pull: %v, %v", none, err)
+	}
+	n.pull()
+	st, err := n.ImageStatus(n.ctx(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: probe}, Verbose: true})
+	if err != nil || st.GetImage().GetId() == "" || st.GetImage().GetSize() == 0 || len(st.GetImage().GetRepoTags()) != 1 || st.GetInfo()["imageSpec"] == "" {
+		t.Errorf("after the pull: %v, %v", st, err)
+	}
+	list, err := n.ListImages(n.ctx(), &runtimeapi.ListImagesRequest{Filter: &runtimeapi.ImageFilter{Image: &runtimeapi.ImageSpec{Image: probe}}})
+	if err != nil || len(list.GetImages()) != 1 {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	fs, err := n.ImageFsInfo(n.ctx(), &runtimeapi.ImageFsInfoRequest{})
+	if err != nil || len(fs.GetImageFilesystems()) != 1 || fs.GetImageFilesystems()[0].GetFsId().GetMountpoint() == "" || len(fs.GetContainerFilesystems()) != 1 {
+		t.Errorf("file system: %v, %v", fs, err)
+	}
+	_, err = n.PullImage(n.ctx(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "registry.test/none:1"}})
+	want(t, err, codes.NotFound, "registry.test/none:1")
+	if _, err := n.RemoveImage(n.ctx(), &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: probe}}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := n.ListImages(n.ctx(), &runtimeapi.ListImagesRequest{}); err != nil || len(list.GetImages()) != 0 {
+		t.Errorf("after the removal: %v, %v", list, err)
+	}
+}
