@@ -103,6 +103,6 @@ func reapChild(pid int) {
 		return
 	}
 	_ = raw.Read(func(fd uintptr) bool {
-		return unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOHANG, nil) != unix.EAGAIN
+		return unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED, nil) != unix.EAGAIN
 	})
 }
