@@ -71,9 +71,6 @@ func (e *endpoint) dial() error {
 	e.client = client
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := client.WaitReady(ctx); err != nil {
-		return err
-	}
 	_, err = client.PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: imageName}})
 	if err != nil {
 		return fmt.Errorf("pull %s: %w", imageName, err)

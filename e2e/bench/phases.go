@@ -125,5 +125,13 @@ func (b *bench) sections() []figure.Section {
 		out = append(out, b.phaseSections()...)
 	}
 	out = append(out, b.loadSections()...)
-	return append(out, b.pull...)
+	out = append(out, b.pull...)
+	if b.varve() == nil { // the targets are varve's
+		for _, s := range out {
+			for i := range s.Rows {
+				s.Rows[i].Target = nil
+			}
+		}
+	}
+	return out
 }
