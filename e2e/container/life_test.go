@@ -137,7 +137,7 @@ func TestInvalidContainers(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			_, err := pod.TryCreate(tc.change)
-			h.WantCode(err, codes.InvalidArgument, tc.words)
+			h.For(t).WantCode(err, codes.InvalidArgument, tc.words)
 		})
 	}
 	_, err := pod.TryCreate(harness.Image("registry.test/never-pulled:1"))

@@ -42,7 +42,7 @@ func TestUsersAndGroups(t *testing.T) {
 		}, "uid=1234 euid=1234 gid=1235 egid=1235 groups=[1235 7000]"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			c := pod.Start(harness.Say("id"), harness.Security(tc.change))
+			c := pod.For(t).Start(harness.Say("id"), harness.Security(tc.change))
 			c.WaitExit()
 			if got := c.Log().Stdout(); got != tc.want+"\n" {
 				t.Errorf("got %s, want %s", got, tc.want)
@@ -67,7 +67,7 @@ func TestUsersThatAreNotThere(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			_, err := pod.TryCreate(harness.Security(tc.change))
-			h.WantCode(err, codes.InvalidArgument, tc.words)
+			h.For(t).WantCode(err, codes.InvalidArgument, tc.words)
 		})
 	}
 	ref := h.Image("user-of-the-image", v1.Config{User: "ghost:wheel"})
@@ -88,7 +88,7 @@ func statusField(text, field string) string {
 
 func TestCapabilities(t *testing.T) {
 	h := suite.Test(t)
-	pod := h.Pod()
+	pod := h.Pod(func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
 	body, err := os.ReadFile("/proc/self/status")
 	h.Must(err)
 	ours := statusField(string(body), "CapBnd")
@@ -110,7 +110,7 @@ func TestCapabilities(t *testing.T) {
 		"privileged": {func(s *securityContext) { s.Privileged = true }, ours},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-			c := pod.Start(harness.Say("sleep"), harness.Security(tc.change))
+			c := pod.For(t).Start(harness.Say("sleep"), harness.Security(tc.change))
 			for who, text := range map[string]string{"first process": c.Exec("cat /proc/1/status"), "exec": c.Exec("cat /proc/self/status")} {
 				if got := statusField(text, "CapEff"); got != tc.eff {
 					t.Errorf("%s: effective %s, want %s", who, got, tc.eff)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -66,6 +67,13 @@ func (h *Test) Pod(changes ...PodChange) *Pod {
 		h.T.Fatalf("run pod: %v", err)
 	}
 	return &Pod{h: h, ID: answer.GetPodSandboxId(), Config: config}
+}
+
+// For is the same pod in a subtest, which then is the one that fails.
+func (p *Pod) For(t *testing.T) *Pod {
+	sub := *p
+	sub.h = p.h.For(t)
+	return &sub
 }
 
 // Status is the pod's status.

@@ -68,7 +68,13 @@ func Up() (*Suite, error) {
 		return nil, err
 	}
 	s := &Suite{Registry: registry, Dir: dir}
-	if err := Script("node.sh", "up", dir, "--mirror", registry.URL()); err != nil {
+	// By its own name the registry gets credentials, which a mirror does not.
+	config := filepath.Join(dir, "suite.yaml")
+	rule := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}]}\n", registry.Host)
+	if err := os.WriteFile(config, []byte(rule), 0o600); err != nil {
+		return nil, err
+	}
+	if err := Script("node.sh", "up", dir, "--mirror", registry.URL(), "--config", config); err != nil {
 		return nil, err
 	}
 	if s.Node, err = node.Load(dir); err != nil {

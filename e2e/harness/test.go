@@ -46,6 +46,13 @@ func (s *Suite) Test(t *testing.T) *Test {
 	return &Test{Suite: s, T: t, Ctx: ctx}
 }
 
+// For is the same test in a subtest, which then is the one that fails.
+func (h *Test) For(t *testing.T) *Test {
+	sub := *h
+	sub.T = t
+	return &sub
+}
+
 // audit is the node's audit without the daemon and its waiting shims, which
 // come and go with new numbers.
 func (s *Suite) audit() []string {

@@ -37,6 +37,7 @@ func TestWhatCanGoWrong(t *testing.T) {
 		"altered": {testregistry.Fault{Blobs: testregistry.BlobAltered}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			h := h.For(t)
 			h.Registry.Fault("wrong", tc.fault)
 			ctx, cancel := context.WithTimeout(h.Ctx, 40*time.Second)
 			defer cancel()
@@ -113,12 +114,14 @@ func TestRegistryDown(t *testing.T) {
 func TestCredentials(t *testing.T) {
 	h := suite.Test(t)
 	t.Cleanup(func() { h.Registry.Fault("private", testregistry.Fault{}) })
+	ref := h.Registry.Host + "/private:1"
 	for name, token := range map[string]bool{"basic": false, "token": true} {
 		t.Run(name, func(t *testing.T) {
+			h := h.For(t)
 			h.Must(h.Registry.Push("private:1", tiny(t, v1.Config{})))
 			h.Registry.Fault("private", testregistry.Fault{User: "someone", Password: "s3cret", Token: token})
 			pull := func(auth *runtimeapi.AuthConfig) error {
-				_, err := h.PullImage(h.Ctx, &runtimeapi.PullImageRequest{Image: spec("registry.test/private:1"), Auth: auth})
+				_, err := h.PullImage(h.Ctx, &runtimeapi.PullImageRequest{Image: spec(ref), Auth: auth})
 				return err
 			}
 			for _, wrong := range []*runtimeapi.AuthConfig{nil, {Username: "someone", Password: "guess"}} {
@@ -131,7 +134,7 @@ func TestCredentials(t *testing.T) {
 				}
 			}
 			h.Must(pull(&runtimeapi.AuthConfig{Username: "someone", Password: "s3cret"}))
-			remove(h, "registry.test/private:1")
+			remove(h, ref)
 		})
 	}
 }

@@ -97,7 +97,6 @@ func (n *Node) writeConflist() error {
 				},
 			},
 			map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
-			map[string]any{"type": "firewall"},
 		},
 	}
 	body, err := json.MarshalIndent(list, "", "  ")

@@ -119,9 +119,11 @@ func (n *Node) writeConfig(o Options) error {
 	network["confDir"] = filepath.Join(n.Dir, "cni/net.d")
 	network["cacheDir"] = filepath.Join(n.Dir, "cni/cache")
 	if o.Mirror != "" {
-		section(config, "images")["registries"] = []any{map[string]any{
+		images := section(config, "images")
+		rules, _ := images["registries"].([]any) // a registry with a rule of its own keeps it
+		images["registries"] = append(rules, map[string]any{
 			"name": "*", "mirrors": []any{map[string]any{"url": o.Mirror}}, "mirrorsOnly": true,
-		}}
+		})
 	}
 	body, err := yaml.Marshal(config)
 	if err != nil {

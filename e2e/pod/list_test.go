@@ -138,7 +138,7 @@ func TestCodes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h.WantCode(call(), codes.NotFound, unknown)
+			h.For(t).WantCode(call(), codes.NotFound, unknown)
 		})
 	}
 	_, err := h.CheckpointContainer(h.Ctx, &runtimeapi.CheckpointContainerRequest{ContainerId: unknown})
@@ -150,13 +150,11 @@ func TestCodes(t *testing.T) {
 func TestInvalidPods(t *testing.T) {
 	h := suite.Test(t)
 	for name, tc := range map[string]struct {
-		change  harness.PodChange
-		handler string
-		words   []string
+		change harness.PodChange
+		words  []string
 	}{
 		"no metadata": {change: func(c *runtimeapi.PodSandboxConfig) { c.Metadata = nil }, words: []string{"metadata"}},
 		"no name":     {change: func(c *runtimeapi.PodSandboxConfig) { c.Metadata.Name = "" }, words: []string{"name"}},
-		"handler":     {handler: "no-such-handler", words: []string{"no-such-handler"}},
 		"hostname":    {change: func(c *runtimeapi.PodSandboxConfig) { harness.OwnNetwork(c); c.Hostname = "a\nb" }, words: []string{"hostname"}},
 		"user namespace": {change: func(c *runtimeapi.PodSandboxConfig) {
 			c.Linux.SecurityContext.NamespaceOptions.UsernsOptions = &runtimeapi.UserNamespace{Mode: runtimeapi.NamespaceMode_POD}
@@ -166,14 +164,12 @@ func TestInvalidPods(t *testing.T) {
 		}, words: []string{"vm.swappiness"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			change := tc.change
-			if change == nil {
-				change = func(*runtimeapi.PodSandboxConfig) {}
-			}
-			_, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: h.PodConfig(change), RuntimeHandler: tc.handler})
-			h.WantCode(err, codes.InvalidArgument, tc.words...)
+			_, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: h.PodConfig(tc.change)})
+			h.For(t).WantCode(err, codes.InvalidArgument, tc.words...)
 		})
 	}
-	_, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{})
+	_, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: h.PodConfig(), RuntimeHandler: "no-such-handler"})
+	h.WantCode(err, codes.NotFound, "no-such-handler")
+	_, err = h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{})
 	h.WantCode(err, codes.InvalidArgument, "config")
 }
