@@ -186,25 +186,30 @@ func (h *host) cpusetIndex() int {
 func (m *made) dir(dir, mount string, cpuset bool) error {
 	var err error
 	for range 10 {
-		err = unix.Mkdir(dir, 0o755)
-		if err != unix.ENOENT || path.Dir(dir) == mount {
+		err = m.try(dir, mount, cpuset)
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
 			break
 		}
+	}
+	return err
+}
+
+func (m *made) try(dir, mount string, cpuset bool) error {
+	err := unix.Mkdir(dir, 0o755)
+	if err == unix.ENOENT && path.Dir(dir) != mount {
 		if err := m.parents(path.Dir(dir), mount, cpuset); err != nil {
 			return err
 		}
+		err = unix.Mkdir(dir, 0o755)
 	}
 	switch {
 	case err == nil:
 		*m = append(*m, dir)
-		if cpuset {
-			return fillCpuset(dir, false)
-		}
 	case err != unix.EEXIST:
 		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
 	}
 	if cpuset {
-		return fillCpuset(dir, true)
+		return fillCpuset(dir, err != nil)
 	}
 	return nil
 }
