@@ -195,4 +195,3 @@ func BenchmarkCached(b *testing.B) {
 		}
 	}
 }
-
