@@ -57,3 +57,13 @@ func BenchmarkSet(b *testing.B) {
 		must(b, g.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(700))}, Memory: &specs.LinuxMemory{Limit: ptr(int64(64 << 20))}}))
 	}
 }
+
+// BenchmarkKill kills groups whose process has gone already: the price of
+// making sure at the end of each container.
+func BenchmarkKill(b *testing.B) {
+	g, err := Create(name(b), nil)
+	must(b, err)
+	for b.Loop() {
+		must(b, g.Kill())
+	}
+}

@@ -228,6 +228,12 @@ func (g *Group) listed() []string {
 // tree calls f for the groups below dir, deepest first, and then for dir. A
 // group that is not there has none below.
 func tree(dir string, f func(string) error) error {
+	// A cgroup directory has two links and one more for each group below, so that
+	// its two score of files need not be listed to learn that there is none.
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) == nil && st.Nlink == 2 {
+		return f(dir)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
