@@ -88,11 +88,14 @@ func fail(step, object string, err error) *StepError {
 	return e
 }
 
-// cgroupFiles opens what a program needs to enter cgroups: cgroup.procs of
-// each v1 directory and the v2 directory itself.
+// cgroupFiles opens what a program needs to enter cgroups: tasks of each v1
+// directory and the v2 directory itself. Not cgroup.procs: a write of "0" to
+// tasks moves the writing thread, which in a child of clone is the whole
+// process, without cgroup_threadgroup_rwsem, whose write side waits for an RCU
+// grace period (milliseconds) whenever it was not taken a moment ago.
 func cgroupFiles(bag *fd.Bag, v1 []string, v2 string) (procs []int, dir int, err error) {
 	for _, path := range v1 {
-		f, err := unix.Open(path+"/cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		f, err := unix.Open(path+"/tasks", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, -1, fail("open cgroup", path, err)
 		}
