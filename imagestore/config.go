@@ -1,6 +1,7 @@
 package imagestore
 
 import (
+	"math"
 	"net/http"
 	"runtime"
 	"time"
@@ -23,7 +24,8 @@ type Config struct {
 	Network registry.Limits
 	// Transport is used instead of one made from the rules, for tests and proxies.
 	Transport http.RoundTripper
-	// MaxLayerBytes bounds what one layer may unpack to; 0 is 64 GiB.
+	// MaxLayerBytes bounds what one layer may unpack to; 0 is 64 GiB,
+	// negative is no bound.
 	MaxLayerBytes int64
 	// ParallelLayers bounds the layers unpacked at a time, over all pulls; 0 is
 	// two for each processor.
@@ -37,6 +39,8 @@ type Config struct {
 	// Report is told of what Open found damaged and of what the background could
 	// not do; nil drops it.
 	Report func(message string)
+
+	hook func(step string) // tests stop here
 }
 
 func (c Config) withDefaults() Config {
@@ -46,7 +50,10 @@ func (c Config) withDefaults() Config {
 	if c.MaxLayerBytes == 0 {
 		c.MaxLayerBytes = 64 << 30
 	}
-	if c.ParallelLayers == 0 {
+	if c.MaxLayerBytes < 0 {
+		c.MaxLayerBytes = math.MaxInt64
+	}
+	if c.ParallelLayers <= 0 {
 		c.ParallelLayers = 2 * runtime.GOMAXPROCS(0)
 	}
 	if c.LooseLayers == 0 {

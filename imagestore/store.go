@@ -3,57 +3,140 @@ package imagestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-cri/varve/imagestore/flight"
+	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/layer/overlay"
+	"github.com/varve-cri/varve/imagestore/registry"
 )
 
-var errUnfinished = errors.New("imagestore: only the API is there yet")
-
 // Store keeps images. All its methods may be called at the same time.
-type Store struct{}
+type Store struct {
+	cfg    Config
+	db     *index.Index
+	driver layer.Driver
+	client *registry.Client
+	trash  *trash
+	view   atomic.Pointer[view] // of the newest snapshot that was asked for
+	users  sync.Map             // image id to *accounts
+
+	// layers and configs share transfers among pulls; diffs keeps two pulls from
+	// fetching the same diff for different chains; slots bound the unpacking.
+	layers  flight.Group[*layer.Metadata]
+	configs flight.Group[[]byte]
+	diffs   flight.Lock
+	slots   chan struct{}
+	batch   batch
+
+	// mu serializes what changes layers/ and the rows, so that a directory and its
+	// row come and go together.
+	mu sync.Mutex
+	// holds counts, by chain id, the pulls that rely on a layer; guarded by mu.
+	holds map[digest.Digest]int
+
+	// leaseMu guards the three maps below. No system call is made under it.
+	leaseMu sync.Mutex
+	leases  map[string]*lease     // by read-write layer id
+	uses    map[digest.Digest]int // leases of each image
+	gone    map[digest.Digest]bool
+
+	// quit ends transfers and background work when the store is closed.
+	quit       context.Context //nolint:containedctx // it is the store's own lifetime
+	stop       context.CancelFunc
+	background sync.WaitGroup
+	closing    sync.RWMutex // held for reading while background grows, for writing to end that
+	looseTimer *time.Timer
+	roots      sync.Map // names of the directories in roots/ that are there
+}
 
 // Open opens the store below cfg.Root, makes it when it is not there, and
 // removes what a crash left half-made.
-func Open(cfg Config) (*Store, error) { return nil, errUnfinished }
-
-// Close ends all transfers and background work.
-func (s *Store) Close() error { return errUnfinished }
-
-// Pull brings the image that ref names; the error is a *PullError.
-func (s *Store) Pull(ctx context.Context, ref string, opt PullOptions) (Image, error) {
-	return Image{}, errUnfinished
+func Open(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	if !filepath.IsAbs(cfg.Root) {
+		return nil, fmt.Errorf("image store root %q is not absolute", cfg.Root)
+	}
+	s := &Store{
+		cfg:    cfg,
+		slots:  make(chan struct{}, cfg.ParallelLayers),
+		holds:  map[digest.Digest]int{},
+		leases: map[string]*lease{},
+		uses:   map[digest.Digest]int{},
+		gone:   map[digest.Digest]bool{},
+	}
+	s.quit, s.stop = context.WithCancel(context.Background())
+	if err := s.open(); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("image store %s: %w", cfg.Root, err)
+	}
+	return s, nil
 }
 
-// Get finds an image by name, name@digest, id or unique prefix of an id.
-func (s *Store) Get(ref string) (Image, error) { return Image{}, errUnfinished }
+func (s *Store) open() (err error) {
+	for _, d := range []string{".", "layers", "rw", "roots", "tmp", "trash", "scratch"} {
+		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
+			return err
+		}
+	}
+	if s.client, err = registry.New(s.cfg.Registries, s.cfg.Network, s.cfg.Transport); err != nil {
+		return err
+	}
+	// The database's lock comes first: it keeps a second store away from the files.
+	if s.db, err = index.Open(s.path("index.db"), s.cfg.Report); err != nil {
+		return err
+	}
+	if s.driver, err = overlay.New(s.path("scratch")); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	s.trash = newTrash(s.path("trash"), s.path("reserve"), s.cfg.Report)
+	s.looseTimer = time.AfterFunc(time.Hour, s.sweepLoose)
+	s.looseTimer.Stop()
+	if err := s.recover(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
+}
 
-// List gives all images.
-func (s *Store) List() []Image { return nil }
+// Close ends all transfers and background work. Read-write layers and their
+// leases stay: the next Open finds them.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	s.stop()
+	s.closing.Unlock()
+	s.looseTimer.Stop()
+	s.layers.Wait()
+	s.configs.Wait()
+	s.background.Wait()
+	s.trash.close()
+	s.client.Close()
+	return s.db.Close()
+}
 
-// Remove takes the image that ref names out of the store, with all its names.
-func (s *Store) Remove(ctx context.Context, ref string) error { return errUnfinished }
+func (s *Store) path(elements ...string) string {
+	return filepath.Join(append([]string{s.cfg.Root}, elements...)...)
+}
 
-// Usage is what images take of the disk.
-func (s *Store) Usage() (Usage, error) { return Usage{}, errUnfinished }
+// at tells tests which step is about to be done.
+func (s *Store) at(step string) {
+	if s.cfg.hook != nil {
+		s.cfg.hook(step)
+	}
+}
 
-// CreateRW makes container id's read-write layer and leases the image.
-func (s *Store) CreateRW(id, imageID string) error { return errUnfinished }
-
-// MountRW gives container id's root as a detached mount.
-func (s *Store) MountRW(id string) (*os.File, error) { return nil, errUnfinished }
-
-// RemoveRW removes container id's read-write layer and gives the lease back.
-func (s *Store) RemoveRW(id string) error { return errUnfinished }
-
-// UsageRW is what container id has written.
-func (s *Store) UsageRW(id string) (bytes, inodes uint64, err error) { return 0, 0, errUnfinished }
-
-// ListRW gives the ids of all read-write layers.
-func (s *Store) ListRW() []string { return nil }
-
-// MountImage gives the image, read-only, as a detached mount.
-func (s *Store) MountImage(imageID string) (*os.File, error) { return nil, errUnfinished }
-
-// Users gives the image's /etc/passwd and /etc/group; nil when it has none.
-func (s *Store) Users(imageID string) (passwd, group []byte, err error) {
-	return nil, nil, errUnfinished
+// inBackground runs fn unless the store is being closed.
+func (s *Store) inBackground(fn func()) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.quit.Err() == nil {
+		s.inBackgroundAlways(fn)
+	}
 }

@@ -73,6 +73,14 @@ func Wrap(fallback Kind, step string, err error) *Error {
 	return New(kindOf(err, fallback), step, err)
 }
 
+// WrapOrNil is Wrap that leaves no error alone.
+func WrapOrNil(fallback Kind, step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return Wrap(fallback, step, err)
+}
+
 // KindOf gives the kind of err, or Internal when err is no pull error.
 func KindOf(err error) Kind {
 	if known := (*Error)(nil); errors.As(err, &known) {

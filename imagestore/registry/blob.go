@@ -131,7 +131,7 @@ func (b *blob) resume(cause error) error {
 	}
 	err := b.open()
 	if known := (*fault.Error)(nil); errors.As(err, &known) && known.Kind == fault.Unavailable {
-		return b.resume(err)
+		return b.resume(known.Err)
 	}
 	return err
 }

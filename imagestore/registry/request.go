@@ -99,6 +99,8 @@ func (h *host) status(q request, code int, text, retryAfter string) error {
 	switch {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return h.fault(fault.Unauthorized, q, err)
+	case code == http.StatusMethodNotAllowed, code == http.StatusBadRequest:
+		return h.fault(fault.Invalid, q, err)
 	case code == http.StatusNotFound:
 		return h.fault(fault.NotFound, q, err)
 	case code == http.StatusTooManyRequests:

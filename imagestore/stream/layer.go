@@ -53,6 +53,15 @@ func (p *Pass) Finish() (int64, error) {
 	return p.counted.n, nil
 }
 
+// Blame tells, after content that could not be read, whether the blob's own bytes
+// are to blame: it reads the rest of the blob and gives its mismatch, or nil.
+func (p *Pass) Blame() error {
+	_ = p.diff.Close()
+	_ = p.plain.Close()
+	_, err := io.Copy(io.Discard, onlyReader{p.blob})
+	return err
+}
+
 // Close ends the stages, last one first, and returns when all have ended.
 func (p *Pass) Close() error {
 	// A stage waits for a Read of the stage before it: stop them all, then wait.

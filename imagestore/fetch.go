@@ -1,0 +1,228 @@
+package imagestore
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/fault"
+	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/stream"
+	"github.com/varve-cri/varve/imagestore/unpack"
+)
+
+// maxEntries bounds one layer's archive: each entry costs an inode.
+const maxEntries = 8 << 20
+
+// ensure makes the image's layer i present and gives its row. Pulls that want the
+// same layer share one transfer.
+func (p *pull) ensure(ctx context.Context, i int) (*layer.Metadata, error) {
+	chain := p.chains[i]
+	return share(ctx, func() (*layer.Metadata, bool, error) {
+		return p.store.layers.Do(ctx, chain.String(), func(ctx context.Context) (*layer.Metadata, error) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			defer context.AfterFunc(p.store.quit, func() { cancel(errors.New("the image store is closing")) })()
+			return p.makeLayer(ctx, i)
+		})
+	})
+}
+
+// makeLayer gives layer i: the one that is there, or the same diff that another
+// image brought, or a new one.
+func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
+	s := p.store
+	step := "unpack layer " + p.manifest.Layers[i].Digest.String()
+	if m := s.db.Snapshot().Layers[p.chains[i]]; m != nil {
+		return m, nil
+	}
+	release, err := s.diffs.Acquire(ctx, p.config.RootFS.DiffIDs[i].String())
+	if err != nil {
+		return nil, fault.Wrap(Canceled, step, err)
+	}
+	if m, err := p.adopt(i); m != nil || err != nil {
+		release()
+		return m, fault.WrapOrNil(Internal, step, err)
+	}
+	dir, err := os.MkdirTemp(s.path("tmp"), "layer-")
+	if err != nil {
+		release()
+		return nil, fault.Wrap(Internal, step, err)
+	}
+	m, needs, err := p.unpack(ctx, i, dir)
+	// Only a layer that is complete by itself is of use to who waits for the diff; and
+	// waiting for parents with the diff locked could be waiting in a circle.
+	if err == nil && needs.None() {
+		err = s.finish(ctx, dir, m)
+		release()
+	} else {
+		release()
+		if err == nil {
+			err = p.inherit(ctx, i, dir, m, needs)
+		}
+	}
+	if err != nil {
+		s.trash.put(dir)
+		return nil, fault.Wrap(kindOfUnpack(err), step, err)
+	}
+	return m, nil
+}
+
+// adopt makes a row for a diff whose content is there for another chain already.
+func (p *pull) adopt(i int) (*layer.Metadata, error) {
+	s := p.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tree := treeName(p.config.RootFS.DiffIDs[i], "")
+	for _, other := range s.db.Snapshot().Layers {
+		if other.Tree != tree {
+			continue
+		}
+		m := *other
+		m.ID, m.Parent, m.History, m.Made = p.chains[i], p.parent(i), p.histories[i], time.Now().UTC()
+		return &m, s.db.Update(func(c *index.Change) error { return c.PutLayer(&m) })
+	}
+	return nil, nil
+}
+
+func (p *pull) parent(i int) digest.Digest {
+	if i == 0 {
+		return ""
+	}
+	return p.chains[i-1]
+}
+
+// treeName is the directory of a layer's content: content that is complete by
+// itself is filed under its diff, for all chains; other content is its chain's own.
+func treeName(diff, chain digest.Digest) string {
+	if chain == "" {
+		return diff.Encoded()
+	}
+	return "chain-" + chain.Encoded()
+}
+
+// unpack streams layer i into dir.
+func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, unpack.Needs, error) {
+	s, d := p.store, p.manifest.Layers[i]
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return nil, unpack.Needs{}, context.Cause(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.at("fetch layer")
+	body, err := p.repository.Blob(ctx, d)
+	if err != nil {
+		return nil, unpack.Needs{}, err
+	}
+	pass, err := stream.NewPass(body, stream.Layer{Blob: d.Digest, Size: d.Size, Diff: p.config.RootFS.DiffIDs[i], Limit: s.cfg.MaxLayerBytes})
+	if err != nil {
+		body.Close()
+		return nil, unpack.Needs{}, err
+	}
+	defer func() {
+		// The cancel wakes the stage that waits for the network, so that Close can end it.
+		cancel()
+		_ = pass.Close()
+		_ = body.Close()
+	}()
+	result, err := s.driver.Write(ctx, dir, pass, unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: maxEntries})
+	if err != nil {
+		return nil, unpack.Needs{}, blame(pass, err)
+	}
+	size, err := pass.Finish()
+	if err != nil {
+		return nil, unpack.Needs{}, blame(pass, err)
+	}
+	m := &layer.Metadata{
+		ID: p.chains[i], Parent: p.parent(i), Diff: p.config.RootFS.DiffIDs[i], Format: s.driver.Name(),
+		Blob: d.Digest, BlobSize: d.Size, MediaType: d.MediaType, TarSize: size,
+		Bytes: result.Bytes, Inodes: result.Inodes, Root: result.Root,
+		History: p.histories[i], Made: time.Now().UTC(),
+	}
+	m.Tree = treeName(m.Diff, "")
+	if !result.Needs.None() {
+		m.Tree = treeName(m.Diff, m.ID)
+	}
+	return m, result.Needs, nil
+}
+
+// blame prefers, for content that could not be read, the news that the blob's
+// bytes are not what their digest says.
+func blame(pass *stream.Pass, err error) error {
+	if kindOfUnpack(err) != Invalid || errors.Is(err, stream.ErrTooLarge) {
+		return err
+	}
+	if mismatch := pass.Blame(); errors.Is(mismatch, stream.ErrMismatch) {
+		return mismatch
+	}
+	return err
+}
+
+// inherit completes a layer that needs something from below, for which those
+// layers must be there first.
+func (p *pull) inherit(ctx context.Context, i int, dir string, m *layer.Metadata, needs unpack.Needs) error {
+	var lower []string
+	for j := i - 1; j >= 0; j-- {
+		below, err := p.ensure(ctx, j)
+		if err != nil {
+			return err
+		}
+		lower = append(lower, p.store.path("layers", below.Tree))
+	}
+	more, err := p.store.driver.Inherit(ctx, dir, needs, lower)
+	if err != nil {
+		return err
+	}
+	m.Bytes += more.Bytes
+	m.Inodes += more.Inodes
+	return p.store.finish(ctx, dir, m)
+}
+
+// finish writes the metadata and commits, unless all callers have gone.
+func (s *Store) finish(ctx context.Context, dir string, m *layer.Metadata) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := m.Save(dir); err != nil {
+		return fmt.Errorf("write metadata: %w", err)
+	}
+	return s.commit(dir, m)
+}
+
+// kindOfUnpack sorts what went wrong between the blob and the disk.
+func kindOfUnpack(err error) Kind {
+	known, entry := (*fault.Error)(nil), (*unpack.EntryError)(nil)
+	errno := unix.Errno(0)
+	switch {
+	case errors.As(err, &known):
+		return known.Kind
+	case errors.Is(err, stream.ErrMismatch):
+		return Digest
+	case errors.Is(err, stream.ErrTooLarge), errors.Is(err, tar.ErrHeader), errors.Is(err, io.ErrUnexpectedEOF):
+		return Invalid
+	case errors.As(err, &errno):
+		switch errno {
+		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EINVAL:
+			return Invalid
+		case unix.ENOSPC, unix.EDQUOT:
+			return NoSpace
+		}
+		return Internal
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Canceled
+	case errors.As(err, &entry):
+		return Invalid
+	}
+	return Invalid
+}

@@ -1,0 +1,91 @@
+package imagestore
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/unpack"
+)
+
+// MountRW gives container id's root as a detached mount, which ends with the last
+// descriptor or mount namespace that has it.
+func (s *Store) MountRW(id string) (*os.File, error) {
+	image, err := s.leased(id)
+	if err != nil {
+		return nil, err
+	}
+	layers, err := s.stack(image)
+	if err != nil {
+		return nil, fmt.Errorf("root of %s: %w", id, err)
+	}
+	return s.driver.Mount(layer.Stack{Layers: layers, Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName)})
+}
+
+// MountImage gives the image, read-only, as a detached mount. The mount keeps its
+// files also when the image is removed.
+func (s *Store) MountImage(imageID string) (*os.File, error) {
+	image, err := s.Get(imageID)
+	if err != nil {
+		return nil, err
+	}
+	id := digest.Digest(image.ID)
+	layers, err := s.stack(id)
+	if err != nil {
+		return nil, err
+	}
+	root, err := s.rootDir(rootOf(s.db.Snapshot(), id))
+	if err != nil {
+		return nil, fmt.Errorf("root of image %s: %w", id, err)
+	}
+	return s.driver.Mount(layer.Stack{Layers: layers, Root: root})
+}
+
+// stack gives the directories of an image's layers, topmost first. Images that
+// only wait for their last container count too.
+func (s *Store) stack(image digest.Digest) ([]string, error) {
+	snapshot := s.db.Snapshot()
+	row := snapshot.Images[image]
+	if row == nil {
+		return nil, fmt.Errorf("image %s: %w", image, ErrNotFound)
+	}
+	dirs := make([]string, 0, len(row.Layers))
+	for _, id := range slices.Backward(row.Layers) {
+		l := snapshot.Layers[id]
+		if l == nil {
+			return nil, fmt.Errorf("layer %s of image %s: %w", id, image, ErrNotFound)
+		}
+		dirs = append(dirs, s.path("layers", l.Tree))
+	}
+	return dirs, nil
+}
+
+// rootDir gives an empty directory with a root's owner and mode, for read-only
+// mounts: the merged root takes both from the topmost layer, which need not have
+// an entry for it. There are few different ones, and they are kept.
+func (s *Store) rootDir(a unpack.Attributes) (string, error) {
+	name := fmt.Sprintf("%o-%d-%d", a.Mode, a.UID, a.GID)
+	dir := s.path("roots", name)
+	if _, ok := s.roots.Load(name); ok {
+		return dir, nil
+	}
+	made, err := os.MkdirTemp(s.path("tmp"), "root-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(made)
+	if err := makeRoot(made+"/"+name, a); err != nil {
+		return "", err
+	}
+	// An empty directory may be renamed over an empty one, so two callers and an
+	// earlier life of the store do no harm. os.Rename would refuse it.
+	if err := unix.Rename(made+"/"+name, dir); err != nil {
+		return "", fmt.Errorf("rename to %s: %w", dir, err)
+	}
+	s.roots.Store(name, true)
+	return dir, nil
+}

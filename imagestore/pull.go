@@ -1,0 +1,217 @@
+package imagestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/varve-cri/varve/imagestore/fault"
+	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/manifest"
+	"github.com/varve-cri/varve/imagestore/reference"
+	"github.com/varve-cri/varve/imagestore/registry"
+)
+
+// pull is one Pull on its way. What it learns is set once and then only read.
+type pull struct {
+	store      *Store
+	ref        reference.Reference
+	platform   ocispec.Platform
+	repository *registry.Repository
+
+	top       digest.Digest // of what the reference names: a manifest or an index
+	body      []byte        // of the manifest
+	manifest  *ocispec.Manifest
+	digest    digest.Digest // of the manifest
+	rawConfig []byte
+	config    ocispec.Image
+	chains    []digest.Digest
+	histories []*ocispec.History
+}
+
+// Pull brings the image that ref names; the error is a *PullError. An image that
+// is here already costs one question to the registry.
+func (s *Store) Pull(ctx context.Context, ref string, opt PullOptions) (Image, error) {
+	image, err := s.pull(ctx, ref, opt)
+	if err == nil {
+		return image, nil
+	}
+	told := *fault.Wrap(Internal, "store image", err)
+	told.Ref = ref
+	if ctx.Err() != nil {
+		told.Kind, told.Err = Canceled, context.Cause(ctx)
+	}
+	return Image{}, &told
+}
+
+func (s *Store) pull(ctx context.Context, ref string, opt PullOptions) (Image, error) {
+	parsed, err := reference.Parse(ref)
+	if err != nil {
+		return Image{}, fault.New(Invalid, "read reference", err)
+	}
+	p := &pull{store: s, ref: parsed, platform: s.cfg.Platform}
+	if opt.Platform != nil {
+		p.platform = *opt.Platform
+	}
+	if p.repository, err = s.client.Repository(parsed, opt.Auth); err != nil {
+		return Image{}, fault.New(Invalid, "read credentials", err)
+	}
+	if opt.Platform == nil {
+		if image, ok, err := p.unchanged(ctx); ok || err != nil {
+			return image, err
+		}
+	}
+	for _, step := range []func(context.Context) error{p.fetchManifest, p.fetchConfig} {
+		if err := step(ctx); err != nil {
+			return Image{}, err
+		}
+	}
+	// From here on nothing that the image needs may be collected.
+	s.hold(p.chains)
+	defer s.release(p.chains)
+	if err := p.fetchLayers(ctx); err != nil {
+		return Image{}, err
+	}
+	return p.commit()
+}
+
+// unchanged asks whether a name that is known still leads to the same image.
+func (p *pull) unchanged(ctx context.Context) (Image, bool, error) {
+	v := p.store.now()
+	if _, ok := v.byID[v.of.Names[p.ref.String()]]; !ok {
+		return Image{}, false, nil
+	}
+	d, err := p.repository.Resolve(ctx, p.ref.Target())
+	if err != nil {
+		if fault.KindOf(err) == Invalid {
+			return Image{}, false, nil // the registry has no HEAD: GET will tell
+		}
+		return Image{}, false, err
+	}
+	// Another image may have been removed or pulled meanwhile, so look again.
+	v = p.store.now()
+	id := v.of.Names[p.ref.AtDigest(d)]
+	i, ok := v.byID[id]
+	if d == "" || !ok || v.of.Names[p.ref.String()] != id {
+		return Image{}, false, nil
+	}
+	return v.images[i], true, nil
+}
+
+// fetchManifest follows the reference through indexes to the platform's manifest.
+func (p *pull) fetchManifest(ctx context.Context) error {
+	target, size := p.ref.Target(), int64(-1)
+	for depth := 0; ; depth++ {
+		m, err := p.repository.Manifest(ctx, target)
+		if err != nil {
+			return err
+		}
+		step := "read manifest " + m.Digest.String()
+		if size >= 0 && int64(len(m.Body)) != size {
+			return fault.New(Digest, step, fmt.Errorf("%d bytes, and the index says %d", len(m.Body), size))
+		}
+		if p.top == "" {
+			p.top = m.Digest
+		}
+		doc, err := manifest.Parse(m.Body, m.Type)
+		if err != nil {
+			return fault.New(Invalid, step, err)
+		}
+		if doc.Manifest != nil {
+			p.manifest, p.digest, p.body = doc.Manifest, m.Digest, m.Body
+			return nil
+		}
+		if depth >= manifest.MaxDepth {
+			return fault.New(Invalid, step, fmt.Errorf("more than %d indexes within each other", manifest.MaxDepth))
+		}
+		chosen, err := manifest.Choose(doc.Index, p.platform)
+		if err != nil {
+			return fault.New(Platform, "choose platform", err)
+		}
+		target, size = chosen.Digest.String(), chosen.Size
+	}
+}
+
+// fetchConfig reads the config and, with it, what the layers are.
+func (p *pull) fetchConfig(ctx context.Context) (err error) {
+	d := p.manifest.Config
+	p.rawConfig, err = share(ctx, func() ([]byte, bool, error) {
+		return p.store.configs.Do(ctx, d.Digest.String(), func(ctx context.Context) ([]byte, error) {
+			return p.repository.Small(ctx, d)
+		})
+	})
+	if err != nil {
+		return fault.Wrap(Unavailable, "fetch config "+d.Digest.String(), err)
+	}
+	step := "read config " + d.Digest.String()
+	if p.config, err = manifest.ParseConfig(p.rawConfig, len(p.manifest.Layers)); err != nil {
+		return fault.New(Invalid, step, err)
+	}
+	if err := manifest.CheckPlatform(p.config, p.platform); err != nil {
+		return fault.New(Platform, step, err)
+	}
+	p.chains = manifest.ChainIDs(p.config.RootFS.DiffIDs)
+	p.histories = manifest.Histories(p.config)
+	return nil
+}
+
+// share does shared work once more when it was another caller's that failed: that
+// one's credentials or deadline say nothing of ours.
+func share[T any](ctx context.Context, do func() (T, bool, error)) (T, error) {
+	value, shared, err := do()
+	if err != nil && shared && ctx.Err() == nil {
+		value, _, err = do()
+	}
+	return value, err
+}
+
+// fetchLayers makes all layers present, in parallel; the first error stops the rest.
+func (p *pull) fetchLayers(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range p.chains {
+		group.Go(func() error {
+			_, err := p.ensure(ctx, i)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// commit writes the image's row and names; what they replace keeps its digest's name.
+func (p *pull) commit() (Image, error) {
+	s := p.store
+	id := p.manifest.Config.Digest
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at("write image")
+	err := s.db.Update(func(c *index.Change) error {
+		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: time.Now().UTC(), Config: p.config, ConfigSize: len(p.rawConfig)}
+		if old := c.Images[id]; old != nil {
+			row.Pulled = old.Pulled
+		}
+		for _, chain := range p.chains {
+			if c.Layers[chain] == nil {
+				return fmt.Errorf("layer %s is not in the store", chain)
+			}
+		}
+		errs := []error{c.PutContent(id, p.rawConfig), c.PutContent(p.digest, p.body), c.PutImage(row), c.PutName(p.ref.AtDigest(p.top), id)}
+		if p.ref.Tag != "" {
+			errs = append(errs, c.PutName(p.ref.String(), id))
+		}
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		return Image{}, fault.Wrap(Internal, "write image", err)
+	}
+	s.at("image written")
+	s.leaseMu.Lock()
+	delete(s.gone, id)
+	s.leaseMu.Unlock()
+	v := s.now()
+	return v.images[v.byID[id]], nil
+}

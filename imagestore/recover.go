@@ -1,0 +1,122 @@
+package imagestore
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-cri/varve/imagestore/index"
+)
+
+// recover brings files and rows to agree again after a crash. It runs before
+// anyone else can use the store, so it takes no locks.
+func (s *Store) recover() error {
+	if err := s.emptyTemporary(); err != nil {
+		return err
+	}
+	if err := s.matchLayers(); err != nil {
+		return err
+	}
+	if err := s.recoverLeases(); err != nil {
+		return err
+	}
+	for id, row := range s.db.Snapshot().Images {
+		if row.Removed {
+			s.gone[id] = true
+			s.reap(id)
+		}
+	}
+	return s.sweepLocked(nil, s.cfg.LooseLayers)
+}
+
+// emptyTemporary throws away what was being made, and goes on with what was being
+// deleted.
+func (s *Store) emptyTemporary() error {
+	left, err := os.ReadDir(s.path("trash"))
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		s.trash.enqueue(s.path("trash", e.Name()))
+	}
+	left, err = os.ReadDir(s.path("tmp"))
+	for _, e := range left {
+		s.trash.put(s.path("tmp", e.Name()))
+	}
+	return err
+}
+
+// matchLayers drops rows without a directory, with the images that need them, and
+// directories without a row.
+func (s *Store) matchLayers() error {
+	entries, err := os.ReadDir(s.path("layers"))
+	if err != nil {
+		return err
+	}
+	there, named := map[string]bool{}, map[string]bool{}
+	for _, e := range entries {
+		there[e.Name()] = e.IsDir()
+	}
+	snapshot := s.db.Snapshot()
+	var lost []digest.Digest
+	for id, l := range snapshot.Layers {
+		named[l.Tree] = true
+		if !there[l.Tree] {
+			lost = append(lost, id)
+			s.cfg.Report(fmt.Sprintf("layer %s: its directory %q is gone", id, l.Tree))
+		}
+	}
+	for name := range there {
+		if !named[name] {
+			s.trash.put(s.path("layers", name))
+		}
+	}
+	return s.dropLost(lost)
+}
+
+// dropLost deletes the rows of lost layers and of images with a layer that has no
+// row; the next pull brings them back.
+func (s *Store) dropLost(lost []digest.Digest) error {
+	broken := s.broken(lost)
+	if len(lost) == 0 && len(broken) == 0 {
+		return nil
+	}
+	return s.db.Update(func(c *index.Change) error {
+		for _, id := range lost {
+			if err := c.DeleteLayer(id); err != nil {
+				return err
+			}
+		}
+		for name, id := range c.Names {
+			if !slices.Contains(broken, id) {
+				continue
+			}
+			s.cfg.Report(fmt.Sprintf("image %s is dropped: a layer of it is lost", name))
+			if err := c.DeleteName(name); err != nil {
+				return err
+			}
+		}
+		for _, id := range broken {
+			if err := c.DeleteImage(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// broken lists the images of which a layer is lost or has no row.
+func (s *Store) broken(lost []digest.Digest) (ids []digest.Digest) {
+	snapshot := s.db.Snapshot()
+	for id, row := range snapshot.Images {
+		bad := slices.ContainsFunc(row.Layers, func(l digest.Digest) bool {
+			return snapshot.Layers[l] == nil || slices.Contains(lost, l)
+		})
+		if bad {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,197 @@
+package imagestore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-cri/varve/imagestore/fault"
+	"github.com/varve-cri/varve/imagestore/index"
+)
+
+// hold keeps layers from being collected while a pull relies on them.
+func (s *Store) hold(chains []digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range chains {
+		s.holds[c]++
+	}
+}
+
+// release gives the holds back. Layers that the pull leaves without an image are
+// kept for the next try, for a while.
+func (s *Store) release(chains []digest.Digest) {
+	s.mu.Lock()
+	for _, c := range chains {
+		if s.holds[c]--; s.holds[c] == 0 {
+			delete(s.holds, c)
+		}
+	}
+	s.waitForLooseLocked()
+	s.mu.Unlock()
+}
+
+// waitForLooseLocked sets the timer by which layers without an image go in time.
+func (s *Store) waitForLooseLocked() {
+	if len(s.looseLocked(nil, 0)) > 0 {
+		s.looseTimer.Reset(max(0, s.cfg.LooseLayers))
+	}
+}
+
+// Remove takes the image that ref names out of the store, with all its names.
+// When it returns no reader sees the image; its space is freed in the background,
+// or when the last container that uses it is removed. An image that is not there
+// is no error.
+func (s *Store) Remove(ctx context.Context, ref string) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	id, err := s.forget(ref)
+	if fault.KindOf(err) == NoSpace && s.trash.spend() {
+		id, err = s.forget(ref)
+	}
+	if err != nil {
+		return fmt.Errorf("remove image %q: %w", ref, err)
+	}
+	if id != "" {
+		s.inBackground(func() { s.reap(id) })
+	}
+	return nil
+}
+
+// forget deletes the names and marks the row, which stays until reap.
+func (s *Store) forget(ref string) (digest.Digest, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.now()
+	i, ok := v.find(ref)
+	if !ok {
+		return "", nil
+	}
+	id := digest.Digest(v.images[i].ID)
+	s.setGone(id, true)
+	s.at("forget image")
+	err := s.db.Update(func(c *index.Change) error {
+		for _, name := range slices.Concat(v.images[i].Tags, v.images[i].Digests) {
+			if err := c.DeleteName(name); err != nil {
+				return err
+			}
+		}
+		row := *c.Images[id]
+		row.Removed = true
+		return c.PutImage(&row)
+	})
+	if err != nil {
+		s.setGone(id, false)
+	}
+	return id, err
+}
+
+// setGone refuses new leases on an image, or grants them again.
+func (s *Store) setGone(id digest.Digest, gone bool) {
+	s.leaseMu.Lock()
+	defer s.leaseMu.Unlock()
+	if gone {
+		s.gone[id] = true
+	} else {
+		delete(s.gone, id)
+	}
+}
+
+// reap frees a removed image that no container uses any more.
+func (s *Store) reap(id digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaseMu.Lock()
+	free := s.gone[id] && s.uses[id] == 0
+	s.leaseMu.Unlock()
+	row := s.db.Snapshot().Images[id]
+	// A pull that brought the image back made the row a living one again.
+	if !free || row == nil || !row.Removed {
+		return
+	}
+	s.at("reap image")
+	if err := s.db.Update(func(c *index.Change) error { return c.DeleteImage(id) }); err != nil {
+		s.cfg.Report(fmt.Sprintf("free image %s: %v", id, err))
+		return
+	}
+	s.setGone(id, false)
+	s.users.Delete(id)
+	if err := s.sweepLocked(row.Layers, s.cfg.LooseLayers); err != nil {
+		s.cfg.Report(fmt.Sprintf("free layers of image %s: %v", id, err))
+	}
+}
+
+// sweepLoose frees layers that have had no image for long enough.
+func (s *Store) sweepLoose() {
+	s.inBackground(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.sweepLocked(nil, s.cfg.LooseLayers); err != nil {
+			s.cfg.Report(fmt.Sprintf("free layers without an image: %v", err))
+		}
+	})
+}
+
+// looseLocked lists the layers that no image has and no pull holds: those of the
+// list now, the others when they are older than age.
+func (s *Store) looseLocked(now []digest.Digest, age time.Duration) []digest.Digest {
+	snapshot := s.db.Snapshot()
+	used := map[digest.Digest]bool{}
+	for _, row := range snapshot.Images {
+		for _, l := range row.Layers {
+			used[l] = true
+		}
+	}
+	listed := map[digest.Digest]bool{}
+	for _, l := range now {
+		listed[l] = true
+	}
+	var loose []digest.Digest
+	for id, l := range snapshot.Layers {
+		if used[id] || s.holds[id] > 0 {
+			continue
+		}
+		// A clock that went back makes a layer old, not immortal.
+		if since := time.Since(l.Made); listed[id] || since >= age || since < 0 {
+			loose = append(loose, id)
+		}
+	}
+	return loose
+}
+
+// sweepLocked deletes the rows of loose layers, then moves away the directories
+// that no row names any more. A crash in between leaves directories without rows,
+// which Open removes.
+func (s *Store) sweepLocked(now []digest.Digest, age time.Duration) error {
+	defer s.waitForLooseLocked()
+	loose := s.looseLocked(now, age)
+	if len(loose) == 0 {
+		return nil
+	}
+	trees := map[string]bool{}
+	err := s.db.Update(func(c *index.Change) error {
+		for _, id := range loose {
+			trees[c.Layers[id].Tree] = true
+			if err := c.DeleteLayer(id); err != nil {
+				return err
+			}
+		}
+		for _, l := range c.Layers {
+			delete(trees, l.Tree)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.at("discard layers")
+	for tree := range trees {
+		s.trash.put(s.path("layers", tree))
+	}
+	s.trash.keepReserve()
+	return nil
+}

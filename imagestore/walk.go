@@ -1,0 +1,163 @@
+package imagestore
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// inside is how every path of a container or an image is opened: below the
+// directory, through no symbolic link of another tree.
+func inside(root int, path string, flags, resolve uint64) (*os.File, error) {
+	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY, Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV}
+	for {
+		fd, err := unix.Openat2(root, path, how)
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case unix.EAGAIN, unix.EINTR: // a rename elsewhere made the kernel unsure
+		default:
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+// UsageRW is what container id has written: bytes on the disk, and inodes. It
+// walks the container's own files, which change and vanish meanwhile, and follows
+// no symbolic link.
+func (s *Store) UsageRW(id string) (bytes, inodes uint64, err error) {
+	if _, err := s.leased(id); err != nil {
+		return 0, 0, err
+	}
+	root, err := os.Open(s.path("rw", id, upperName))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer root.Close()
+	u := usage{root: int(root.Fd()), linked: map[uint64]bool{}}
+	// One directory is open at a time: a container may nest them without end.
+	for queue := []string{"."}; len(queue) > 0; {
+		last := len(queue) - 1
+		dir := queue[last]
+		queue = append(queue[:last], u.directory(dir)...)
+	}
+	return u.bytes, u.inodes, nil
+}
+
+type usage struct {
+	root          int
+	bytes, inodes uint64
+	linked        map[uint64]bool // inodes with several names that were counted
+}
+
+// directory counts one directory's entries and gives its subdirectories. What
+// cannot be read has gone meanwhile.
+func (u *usage) directory(path string) (below []string) {
+	f, err := inside(u.root, path, unix.O_RDONLY|unix.O_DIRECTORY, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	for {
+		names, err := f.Readdirnames(256)
+		for _, name := range names {
+			if u.entry(int(f.Fd()), name) {
+				below = append(below, path+"/"+name)
+			}
+		}
+		if err != nil {
+			return below
+		}
+	}
+}
+
+// entry counts one entry and tells whether it is a directory.
+func (u *usage) entry(dir int, name string) bool {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return false
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if st.Nlink > 1 && !isDir {
+		if u.linked[st.Ino] {
+			return false
+		}
+		u.linked[st.Ino] = true
+	}
+	u.inodes++
+	u.bytes += uint64(st.Blocks) * 512
+	return isDir
+}
+
+// maxAccountBytes bounds an image's passwd and group files, which may be made to
+// eat memory (CVE-2025-4437, CVE-2026-47262).
+const maxAccountBytes = 4 << 20
+
+// accounts are an image's passwd and group files, read once.
+type accounts struct {
+	once          sync.Once
+	passwd, group []byte
+	err           error
+}
+
+// Users gives the image's /etc/passwd and /etc/group; nil for one that it does
+// not have. The bytes are shared: read them, do not change them.
+func (s *Store) Users(imageID string) (passwd, group []byte, err error) {
+	image, err := s.Get(imageID)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept, _ := s.users.LoadOrStore(digest.Digest(image.ID), &accounts{})
+	a, ok := kept.(*accounts)
+	if !ok {
+		return nil, nil, fmt.Errorf("image %s: accounts of type %T", image.ID, kept)
+	}
+	a.once.Do(func() { a.passwd, a.group, a.err = s.readAccounts(image.ID) })
+	if a.err != nil {
+		// What failed once may go well the next time.
+		s.users.CompareAndDelete(digest.Digest(image.ID), kept)
+	}
+	return a.passwd, a.group, a.err
+}
+
+func (s *Store) readAccounts(id string) (passwd, group []byte, err error) {
+	root, err := s.MountImage(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer root.Close()
+	if passwd, err = readAccount(root, "etc/passwd"); err != nil {
+		return nil, nil, fmt.Errorf("image %s: %w", id, err)
+	}
+	if group, err = readAccount(root, "etc/group"); err != nil {
+		return nil, nil, fmt.Errorf("image %s: %w", id, err)
+	}
+	return passwd, group, nil
+}
+
+// readAccount reads one small regular file of the image, resolved in its root.
+func readAccount(root *os.File, path string) ([]byte, error) {
+	f, err := inside(int(root.Fd()), path, unix.O_RDONLY, unix.RESOLVE_IN_ROOT)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("/%s is not a regular file", path)
+	}
+	if info.Size() > maxAccountBytes {
+		return nil, fmt.Errorf("/%s has %d bytes, more than %d", path, info.Size(), maxAccountBytes)
+	}
+	return io.ReadAll(io.LimitReader(f, maxAccountBytes))
+}
