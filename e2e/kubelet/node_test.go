@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/e2e/audit"
+	"github.com/varve-cri/varve/e2e/criclient"
 	"github.com/varve-cri/varve/e2e/harness"
 	"github.com/varve-cri/varve/e2e/node"
 )
@@ -208,6 +210,7 @@ func (w *world) end() {
 				unix.Kill(p.PID, unix.SIGKILL) //nolint:errcheck // it goes with the world at the latest
 			}
 		}
+		w.drain()
 		w.removeKubepods()
 		if err := w.inside(abs(w.t, "../../hack/node.sh"), "down", filepath.Join(w.dir, "node")); err != nil {
 			w.t.Errorf("node down: %v", err)
@@ -223,15 +226,30 @@ func (w *world) end() {
 	}
 }
 
-// removeKubepods removes the kubelet's own groups, which it leaves behind as
-// it does with every runtime. A group that holds another is in use, and is
-// left for the audit.
+// drain removes what the kubelet has not come to.
+func (w *world) drain() {
+	client, err := criclient.Dial(w.node.Socket())
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := client.Drain(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// removeKubepods removes the groups that the kubelet made and leaves behind, as
+// it does with every runtime. A container's group, named by its id, is varve's
+// to remove: it is left for the audit.
 func (w *world) removeKubepods() {
 	tops, _ := filepath.Glob("/sys/fs/cgroup/*" + w.node.CgroupParent + "/kubepods")
 	for _, top := range append(tops, "/sys/fs/cgroup"+w.node.CgroupParent+"/kubepods") {
 		var groups []string
 		filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error { //nolint:errcheck // see the audit
-			if err == nil && entry.IsDir() && !strings.Contains(path, "/pod") {
+			if err == nil && entry.IsDir() && len(entry.Name()) != 64 {
 				groups = append(groups, path)
 			}
 			return nil

@@ -169,7 +169,7 @@ func TestInvalidPods(t *testing.T) {
 		})
 	}
 	_, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: h.PodConfig(), RuntimeHandler: "no-such-handler"})
-	h.WantCode(err, codes.NotFound, "no-such-handler")
+	h.WantCode(err, codes.InvalidArgument, "runtime_handler", "no-such-handler")
 	_, err = h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{})
 	h.WantCode(err, codes.InvalidArgument, "config")
 }

@@ -56,12 +56,6 @@ var kernelCommands = map[string]command{
 		}
 		return syscall.Kill(pid, unix.SignalNum(args[1]))
 	},
-	// limit NOFILE prints "soft hard".
-	"nofile": func([]string) error {
-		var l unix.Rlimit
-		err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
-		return printResult(fmt.Sprint(l.Cur, l.Max), err)
-	},
 }
 
 func id([]string) error {
