@@ -72,6 +72,8 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 
 // greeted waits for the shim's hello and checks its version.
 func (c *Client) greeted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, helloTime)
+	defer cancel()
 	select {
 	case <-c.hello:
 	case <-c.done:

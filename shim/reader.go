@@ -52,7 +52,7 @@ func (c *Client) handle(msg []byte, files []int) error {
 		proto.CloseAll(files)
 		return c.event(h.Verb, body)
 	}
-	if h.Verb == proto.VerbHello && h.Kind == proto.Failed {
+	if h.ID == 0 {
 		return failure(body) // a spare that could not prepare
 	}
 	a := answer{body: append([]byte(nil), body...), files: files}
@@ -60,6 +60,9 @@ func (c *Client) handle(msg []byte, files []int) error {
 		a.err = failure(body)
 	}
 	c.mu.Lock()
+	if h.Kind == proto.Failed && h.Verb == proto.VerbStart {
+		c.dir = "" // what the directory tells is not about this shim
+	}
 	ch := c.calls[h.ID]
 	delete(c.calls, h.ID)
 	c.mu.Unlock()

@@ -21,7 +21,7 @@ const maxShimLog = 1 << 20
 // a container could inherit.
 var environment = []string{"GOMAXPROCS=1", "GOGC=25", "GOTRACEBACK=single"}
 
-// helloTime bounds the time from a spawn to the shim's hello.
+// helloTime bounds the time from a spawn or a connect to the shim's hello.
 const helloTime = 10 * time.Second
 
 // spawn makes a shim and waits until it is ready for work.
@@ -37,8 +37,6 @@ func (l *Launcher) spawn(ctx context.Context) (*Client, error) {
 		return nil, fmt.Errorf("spawn shim %s: %w", l.cfg.Binary, err)
 	}
 	c := newClient("", os.NewFile(uintptr(pair[0]), "shim"), pid)
-	ctx, cancel := context.WithTimeout(ctx, helloTime)
-	defer cancel()
 	if err := c.greeted(ctx); err != nil {
 		_ = c.Close()
 		_ = unix.Kill(pid, unix.SIGKILL) // it has no children yet
