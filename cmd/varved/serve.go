@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
@@ -52,8 +54,12 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 		grpc.UnaryInterceptor(server.Unary), grpc.StreamInterceptor(server.Stream),
 	)
 	s.Register(g)
-	failed := make(chan error, 1)
-	go func() { failed <- g.Serve(listener) }()
+	failed := make(chan error, 2)
+	if address := cfg.Metrics.Address; address != "" {
+		m := &http.Server{Addr: address, Handler: s.Metrics(), ReadHeaderTimeout: 10 * time.Second}
+		go func() { failed <- fmt.Errorf("metrics: %w", m.ListenAndServe()) }()
+	}
+	go func() { failed <- fmt.Errorf("socket %s: serve: %w", cfg.Socket, g.Serve(listener)) }()
 	klog.InfoS("Serving the CRI", "socket", cfg.Socket, "version", version)
 	select {
 	case sig := <-stop:
@@ -61,7 +67,7 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 		g.Stop()
 		return nil
 	case err := <-failed:
-		return fmt.Errorf("socket %s: serve: %w", cfg.Socket, err)
+		return err
 	}
 }
 

@@ -56,7 +56,11 @@ func (s *Server) ended(c *container, e record.Exit) {
 			klog.ErrorS(err, "Remaining processes are not killed", "container", c.id)
 		}
 	}
-	s.recordExit(c, e)
+	// The exit is shown also when it cannot be written: the shim has it on
+	// record as well.
+	if err := s.noteContainer(c, func(r *record.Container) error { return r.Exit(e) }); err != nil && !isNotFound(err) {
+		klog.ErrorS(err, "Exit ignored", "container", c.id)
+	}
 	c.client.Store(nil)
 	c.proc.Store(nil)
 	c.exited.close()
@@ -65,25 +69,6 @@ func (s *Server) ended(c *container, e record.Exit) {
 		klog.ErrorS(err, "Cgroup of an exited container is left until it is removed", "container", c.id)
 	}
 	c.tidied.close()
-}
-
-// recordExit shows the exit to readers even when it cannot be written: the
-// shim has it on record as well.
-func (s *Server) recordExit(c *container, e record.Exit) {
-	c.write.Lock()
-	defer c.write.Unlock()
-	if c.dead {
-		return
-	}
-	r := c.rec.Load().Clone()
-	if err := r.Exit(e); err != nil {
-		klog.ErrorS(err, "Exit ignored")
-		return
-	}
-	if err := s.records.SaveContainer(r); err != nil {
-		klog.ErrorS(err, "Exit is not on record", "container", c.id)
-	}
-	c.rec.Store(r)
 }
 
 // StopContainer asks the container to stop, and kills it when it has not

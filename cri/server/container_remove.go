@@ -17,7 +17,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 	err := s.steps.Run(ctx, op, []step.Step{
 		{Name: "kill", Do: func(ctx context.Context) error { return s.kill(ctx, c) }},
 		{Name: "mark", Do: func(context.Context) error {
-			return s.updateContainer(c, func(r *record.Container) error { return r.MarkRemoving() })
+			return s.noteContainer(c, func(r *record.Container) error { return r.MarkRemoving() })
 		}},
 		{Name: "cgroup", Do: func(ctx context.Context) error { return s.tidy(ctx, c) }},
 		{Name: "layer", Do: func(context.Context) error { return s.images.RemoveRW(c.id) }},

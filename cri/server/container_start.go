@@ -161,7 +161,7 @@ func (r *start) failed(cause error) {
 	if errors.As(cause, &st) {
 		code = st.ExitCode()
 	}
-	err := r.s.updateContainer(r.c, func(rec *record.Container) error {
+	err := r.s.noteContainer(r.c, func(rec *record.Container) error {
 		return rec.StartFailed(code, fmt.Sprint(cause), time.Now())
 	})
 	if err != nil {

@@ -63,19 +63,21 @@ func mergeResources(have, want *runtimeapi.LinuxContainerResources) *runtimeapi.
 
 // ReopenContainerLog makes the shim go on in a new file at the log's path.
 func (s *Server) ReopenContainerLog(ctx context.Context, req *runtimeapi.ReopenContainerLogRequest) (*runtimeapi.ReopenContainerLogResponse, error) {
-	c, err := s.table.findContainer(req.GetContainerId())
+	_, client, err := s.running(ctx, req.GetContainerId(), "reopen its log")
 	if err != nil {
 		return nil, err
-	}
-	if err := c.rec.Load().CheckRunning("reopen its log"); err != nil {
-		return nil, err
-	}
-	client := c.client.Load()
-	if client == nil {
-		return nil, &plan.PreconditionError{Object: "container " + c.id, Problem: "its shim is not connected"}
 	}
 	if err := client.ReopenLog(ctx); err != nil {
 		return nil, err
 	}
 	return &runtimeapi.ReopenContainerLogResponse{}, nil
+}
+
+// UpdatePodSandboxResources is told after the kubelet has resized the pod's
+// cgroup, which is the kubelet's own: nothing is left to do.
+func (s *Server) UpdatePodSandboxResources(_ context.Context, req *runtimeapi.UpdatePodSandboxResourcesRequest) (*runtimeapi.UpdatePodSandboxResourcesResponse, error) {
+	if _, err := s.table.findPod(req.GetPodSandboxId()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.UpdatePodSandboxResourcesResponse{}, nil
 }

@@ -25,7 +25,7 @@ func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) 
 	if len(req.GetCmd()) == 0 || req.GetCmd()[0] == "" {
 		return nil, invalid("cmd", "is empty")
 	}
-	c, err := s.table.findContainer(req.GetContainerId())
+	c, client, err := s.running(ctx, req.GetContainerId(), "run a command")
 	if err != nil {
 		return nil, err
 	}
@@ -35,21 +35,37 @@ func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) 
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeout %v exceeded: %w", limit, context.DeadlineExceeded))
 		defer cancel()
 	}
-	resp, err := s.exec(ctx, c, req.GetCmd())
+	resp, err := s.exec(ctx, c, client, req.GetCmd())
 	if err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", c.id, err)
 	}
 	return resp, nil
 }
 
-func (s *Server) exec(ctx context.Context, c *container, cmd []string) (*runtimeapi.ExecSyncResponse, error) {
-	if err := c.rec.Load().CheckRunning("run a command"); err != nil {
-		return nil, err
+// running finds a container that runs, and its shim. One that is just being
+// adopted is waited for.
+func (s *Server) running(ctx context.Context, id, verb string) (*container, *shim.Client, error) {
+	c, err := s.table.findContainer(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.client.Load() == nil {
+		if c, err = s.lockContainer(ctx, id); err != nil {
+			return nil, nil, err
+		}
+		c.lock.release()
 	}
 	client := c.client.Load()
-	if client == nil { // being adopted, or just gone
-		return nil, coded(codes.Unavailable, "its shim is not connected")
+	if err := c.rec.Load().CheckRunning(verb); err != nil {
+		return nil, nil, err
 	}
+	if client == nil {
+		return nil, nil, coded(codes.FailedPrecondition, "container %s cannot %s: it has just exited", c.id, verb)
+	}
+	return c, client, nil
+}
+
+func (s *Server) exec(ctx context.Context, c *container, client *shim.Client, cmd []string) (*runtimeapi.ExecSyncResponse, error) {
 	proc, err := s.execProcess(c, cmd)
 	if err != nil {
 		return nil, err

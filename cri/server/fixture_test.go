@@ -93,8 +93,8 @@ type node struct {
 func newNode(t testing.TB) *node {
 	t.Helper()
 	n := &node{t: t, cfg: &config.Config{}}
-	dir := stateDir(t)
-	n.cfg.StateDir, n.cfg.RootDir = filepath.Join(dir, "state"), filepath.Join(dir, "root")
+	dir := tempDir(t, "") // a disk that overlay takes as an upper layer
+	n.cfg.StateDir, n.cfg.RootDir = tempDir(t, "/dev/shm"), filepath.Join(dir, "root")
 	n.cfg.Cgroup.Parent = "/varve-test-" + strings.ToLower(rand.Text()[:8])
 	n.cfg.Network.ConfDir = filepath.Join(dir, "net.d")
 	no := false
@@ -115,16 +115,15 @@ func newNode(t testing.TB) *node {
 	}
 	n.start()
 	t.Cleanup(func() {
-		n.clean(dir)
+		n.clean()
 		n.launcher.Close()
 		n.images.Close()
 	})
 	return n
 }
 
-// stateDir is a directory on a disk that overlay takes as an upper layer.
-func stateDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("", "varve-server-")
+func tempDir(t testing.TB, below string) string {
+	dir, err := os.MkdirTemp(below, "varve-server-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +194,7 @@ func (n *node) restart() {
 	}
 }
 
-func (n *node) clean(dir string) {
+func (n *node) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	list, err := n.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
@@ -209,17 +208,17 @@ func (n *node) clean(dir string) {
 	}
 	n.Client.Close()
 	n.grpc.Stop()
-	n.audit(dir)
+	n.audit()
 }
 
 // audit fails the test for everything that the node has left on the host.
-func (n *node) audit(dir string) {
+func (n *node) audit() {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, dir) {
+		if strings.Contains(line, n.cfg.StateDir) || strings.Contains(line, n.cfg.RootDir) {
 			n.t.Errorf("leaked mount: %s", line)
 		}
 	}

@@ -30,7 +30,7 @@ func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest
 	if ref == "" {
 		return nil, invalid("image.image", "is empty")
 	}
-	if err := s.checkHandler(req.GetImage().GetRuntimeHandler()); err != nil {
+	if err := s.checkHandler("image.runtime_handler", req.GetImage().GetRuntimeHandler()); err != nil {
 		return nil, err
 	}
 	var opt imagestore.PullOptions
@@ -53,9 +53,9 @@ func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil
 }
 
-func (s *Server) checkHandler(name string) error {
+func (s *Server) checkHandler(field, name string) error {
 	if _, ok := s.cfg.Handler(name); !ok {
-		return notFound("runtime handler", name)
+		return invalid(field, "%q is not a runtime handler of this node", name)
 	}
 	return nil
 }

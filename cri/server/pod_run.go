@@ -21,6 +21,9 @@ import (
 // RunPodSandbox makes a pod. A retry joins the request that still runs, or
 // gets the pod that it has made.
 func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandboxRequest) (*runtimeapi.RunPodSandboxResponse, error) {
+	if err := s.checkHandler("runtime_handler", req.GetRuntimeHandler()); err != nil {
+		return nil, err
+	}
 	pl, err := plan.Pod(req.GetConfig(), req.GetRuntimeHandler(), s.cfg)
 	if err != nil {
 		return nil, err
@@ -120,6 +123,11 @@ func (r *podRun) attach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.s.cfg.Requests.NetworkTimeout.Std(),
 		fmt.Errorf("plugins took longer than %v: %w", r.s.cfg.Requests.NetworkTimeout.Std(), context.DeadlineExceeded))
 	defer cancel()
+	select {
+	case <-r.s.settled:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the network's garbage collection: %w", context.Cause(ctx))
+	}
 	rec := r.pod.rec.Load()
 	m, cfg := rec.Config.GetMetadata(), rec.Config
 	p := network.Pod{

@@ -154,7 +154,7 @@ func TestBadRequests(t *testing.T) {
 	_, err := n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{})
 	want(t, err, codes.InvalidArgument, "config")
 	_, err = n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: podConfig(t), RuntimeHandler: "nosuch"})
-	want(t, err, codes.NotFound, "nosuch")
+	want(t, err, codes.InvalidArgument, "runtime_handler", "nosuch")
 	pc := podConfig(t)
 	pod := n.pod(pc)
 	for name, c := range map[string]struct {

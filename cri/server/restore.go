@@ -63,6 +63,7 @@ func (s *Server) Restore() (<-chan struct{}, error) {
 			s.setAside(b)
 		}
 		s.adoptAll(pods, containers, strays)
+		s.collect()
 		s.sweep(context.Background(), left)
 		klog.InfoS("Restored", "pods", len(pods), "containers", len(containers), "strays", len(strays), "bad", len(loaded.Bad), "took", time.Since(s.begun).Round(time.Millisecond))
 	}()
@@ -142,7 +143,7 @@ func (s *Server) findShim(ctx context.Context, c *container) {
 		return
 	}
 	klog.ErrorS(err, "Shim does not answer", "container", c.id)
-	_ = s.updateContainer(c, func(r *record.Container) error { return r.Lost("its shim does not answer: " + err.Error()) })
+	_ = s.noteContainer(c, func(r *record.Container) error { return r.Lost("its shim does not answer: " + err.Error()) })
 }
 
 // goneShim ends a container that nobody holds. One that was only being
@@ -156,7 +157,7 @@ func (s *Server) goneShim(c *container) {
 	if err := errors.Join(group.Kill(), group.Remove()); err != nil {
 		klog.ErrorS(err, "Half-started container is not cleaned", "container", c.id)
 	}
-	err := s.updateContainer(c, func(r *record.Container) error {
+	err := s.noteContainer(c, func(r *record.Container) error {
 		return r.StartFailed(128, "the daemon was stopped while it started the container", time.Now())
 	})
 	if err != nil {

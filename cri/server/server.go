@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/network"
@@ -51,6 +52,7 @@ type Server struct {
 	creates joint // CreateContainer by containerKey
 	events  broadcast
 	debts   debts
+	settled chan struct{} // closed when the network has no attachment from before that nobody owns
 	seccomp seccomp.Cache
 	probes  atomic.Int64  // looks at host paths that have not come back
 	walks   chan struct{} // one at a time measures read-write layers
@@ -65,7 +67,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
-		version: o.Version, records: records, begun: time.Now(), walks: make(chan struct{}, 1),
+		version: o.Version, records: records, begun: time.Now(), walks: make(chan struct{}, 1), settled: make(chan struct{}),
 	}
 	s.debts.pay = s.payDebt
 	return s, nil
@@ -87,6 +89,17 @@ func newID() string {
 // updatePod applies an event to the pod's record: the file first, then what
 // readers see.
 func (s *Server) updatePod(p *pod, event func(*record.Pod) error) error {
+	return s.changePod(p, event, true)
+}
+
+// notePod is updatePod for events on the way down. They take effect also when
+// the file cannot be written: a full disk must not keep a pod from being
+// stopped and removed, and a restart finds out by itself.
+func (s *Server) notePod(p *pod, event func(*record.Pod) error) error {
+	return s.changePod(p, event, false)
+}
+
+func (s *Server) changePod(p *pod, event func(*record.Pod) error, strict bool) error {
 	p.write.Lock()
 	defer p.write.Unlock()
 	if p.dead {
@@ -97,7 +110,10 @@ func (s *Server) updatePod(p *pod, event func(*record.Pod) error) error {
 		return err
 	}
 	if err := s.records.SavePod(r); err != nil {
-		return err
+		if strict {
+			return err
+		}
+		klog.ErrorS(err, "State is not on record", "pod", p.id, "state", r.State)
 	}
 	p.rec.Store(r)
 	return nil
@@ -105,6 +121,15 @@ func (s *Server) updatePod(p *pod, event func(*record.Pod) error) error {
 
 // updateContainer is updatePod for containers.
 func (s *Server) updateContainer(c *container, event func(*record.Container) error) error {
+	return s.changeContainer(c, event, true)
+}
+
+// noteContainer is notePod for containers.
+func (s *Server) noteContainer(c *container, event func(*record.Container) error) error {
+	return s.changeContainer(c, event, false)
+}
+
+func (s *Server) changeContainer(c *container, event func(*record.Container) error, strict bool) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if c.dead {
@@ -115,7 +140,10 @@ func (s *Server) updateContainer(c *container, event func(*record.Container) err
 		return err
 	}
 	if err := s.records.SaveContainer(r); err != nil {
-		return err
+		if strict {
+			return err
+		}
+		klog.ErrorS(err, "State is not on record", "container", c.id, "state", r.State)
 	}
 	c.rec.Store(r)
 	return nil
@@ -126,16 +154,18 @@ func (s *Server) updateContainer(c *container, event func(*record.Container) err
 func (s *Server) forgetPod(p *pod) error {
 	p.write.Lock()
 	defer p.write.Unlock()
-	p.dead = true
-	return s.records.DeletePod(p.id)
+	err := s.records.DeletePod(p.id)
+	p.dead = err == nil
+	return err
 }
 
 // forgetContainer is forgetPod for containers.
 func (s *Server) forgetContainer(c *container) error {
 	c.write.Lock()
 	defer c.write.Unlock()
-	c.dead = true
-	return s.records.DeleteContainer(c.id)
+	err := s.records.DeleteContainer(c.id)
+	c.dead = err == nil
+	return err
 }
 
 // lockPod finds the pod and takes its lock; the caller releases it. A pod that

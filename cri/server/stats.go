@@ -19,32 +19,42 @@ import (
 // measured again, in the background.
 const usageAge = 10 * time.Second
 
+// firstUsage is how long a request waits for the first measurement of a
+// layer, so that the first answer is a true one wherever the layer is small.
+const firstUsage = 100 * time.Millisecond
+
 // usageCache is the size of a container's read-write layer as last measured.
 type usageCache struct {
 	last atomic.Pointer[runtimeapi.FilesystemUsage]
 	busy atomic.Bool
 }
 
-// layerUsage returns what is known and has it measured when that is old. A
-// walk of the layer is never on the path of a request.
-func (s *Server) layerUsage(c *container) *runtimeapi.FilesystemUsage {
+// layerUsage returns what is known and has it measured when that is old. Only
+// the first measurement of a layer is waited for, and not after the deadline.
+func (s *Server) layerUsage(c *container, deadline time.Time) *runtimeapi.FilesystemUsage {
 	u := c.usage.last.Load()
-	if u == nil {
-		u = &runtimeapi.FilesystemUsage{
-			Timestamp: time.Now().UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: s.cfg.RootDir},
-			UsedBytes: &runtimeapi.UInt64Value{}, InodesUsed: &runtimeapi.UInt64Value{},
-		}
-		c.usage.last.CompareAndSwap(nil, u)
-	} else if time.Since(time.Unix(0, u.GetTimestamp())) < usageAge {
+	if u != nil && time.Since(time.Unix(0, u.GetTimestamp())) < usageAge {
 		return u
 	}
+	done := make(chan struct{})
 	if c.usage.busy.CompareAndSwap(false, true) {
-		go s.measure(c)
+		go s.measure(c, done)
 	}
-	return u
+	if u != nil {
+		return u
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Until(deadline)):
+	}
+	if u := c.usage.last.Load(); u != nil {
+		return u
+	}
+	return s.fsUsage(0, 0)
 }
 
-func (s *Server) measure(c *container) {
+func (s *Server) measure(c *container, done chan struct{}) {
+	defer close(done)
 	defer c.usage.busy.Store(false)
 	s.walks <- struct{}{} // one at a time: the disk serves the containers first
 	defer func() { <-s.walks }()
@@ -52,21 +62,25 @@ func (s *Server) measure(c *container) {
 	if err != nil {
 		return // the container is being removed, or the next request tries again
 	}
-	c.usage.last.Store(&runtimeapi.FilesystemUsage{
+	c.usage.last.Store(s.fsUsage(bytes, inodes))
+}
+
+func (s *Server) fsUsage(bytes, inodes uint64) *runtimeapi.FilesystemUsage {
+	return &runtimeapi.FilesystemUsage{
 		Timestamp: time.Now().UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: s.cfg.RootDir},
 		UsedBytes: &runtimeapi.UInt64Value{Value: bytes}, InodesUsed: &runtimeapi.UInt64Value{Value: inodes},
-	})
+	}
 }
 
 // containerStats is the use of one container. One that does not run has a
 // layer and nothing else.
-func (s *Server) containerStats(c *container) *runtimeapi.ContainerStats {
+func (s *Server) containerStats(c *container, deadline time.Time) *runtimeapi.ContainerStats {
 	r := c.rec.Load()
 	out := &runtimeapi.ContainerStats{
 		Attributes: &runtimeapi.ContainerAttributes{
 			Id: c.id, Metadata: r.Config.GetMetadata(), Labels: r.Config.GetLabels(), Annotations: r.Config.GetAnnotations(),
 		},
-		WritableLayer: s.layerUsage(c),
+		WritableLayer: s.layerUsage(c, deadline),
 	}
 	if r.State != record.Running {
 		return out
@@ -85,14 +99,15 @@ func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStat
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeapi.ContainerStatsResponse{Stats: s.containerStats(c)}, nil
+	return &runtimeapi.ContainerStatsResponse{Stats: s.containerStats(c, time.Now().Add(firstUsage))}, nil
 }
 
 func (s *Server) statsItems(f *runtimeapi.ContainerStatsFilter) []*runtimeapi.ContainerStats {
 	list := s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainerStats(f, r) })
 	items := make([]*runtimeapi.ContainerStats, 0, len(list))
+	deadline := time.Now().Add(firstUsage)
 	for _, c := range list {
-		items = append(items, s.containerStats(c))
+		items = append(items, s.containerStats(c, deadline))
 	}
 	return items
 }
@@ -111,7 +126,7 @@ func (s *Server) StreamContainerStats(req *runtimeapi.StreamContainerStatsReques
 
 // podStats is the use of one pod: of its cgroup where it has one of its own,
 // of its network, and of its containers.
-func (s *Server) podStats(p *pod) *runtimeapi.PodSandboxStats {
+func (s *Server) podStats(p *pod, deadline time.Time) *runtimeapi.PodSandboxStats {
 	r := p.rec.Load()
 	linux := &runtimeapi.LinuxPodSandboxStats{}
 	out := &runtimeapi.PodSandboxStats{
@@ -122,7 +137,7 @@ func (s *Server) podStats(p *pod) *runtimeapi.PodSandboxStats {
 	}
 	pid := r.PausePID
 	for _, c := range p.list() {
-		linux.Containers = append(linux.Containers, s.containerStats(c))
+		linux.Containers = append(linux.Containers, s.containerStats(c, deadline))
 		if cr := c.rec.Load(); cr.State == record.Running {
 			pid = cr.PID
 		}
@@ -144,14 +159,15 @@ func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxSt
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeapi.PodSandboxStatsResponse{Stats: s.podStats(p)}, nil
+	return &runtimeapi.PodSandboxStatsResponse{Stats: s.podStats(p, time.Now().Add(firstUsage))}, nil
 }
 
 func (s *Server) podStatsItems(f *runtimeapi.PodSandboxStatsFilter) []*runtimeapi.PodSandboxStats {
 	list := s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPodStats(f, r) })
 	items := make([]*runtimeapi.PodSandboxStats, 0, len(list))
+	deadline := time.Now().Add(firstUsage)
 	for _, p := range list {
-		items = append(items, s.podStats(p))
+		items = append(items, s.podStats(p, deadline))
 	}
 	return items
 }

@@ -46,14 +46,14 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 		"config":  s.cfg,
 		"version": map[string]string{"varved": s.version, "go": runtime.Version(), "cri": "v1"},
 		"network": s.net.Describe(),
-		"running": s.running(),
+		"running": s.live(),
 		"uptime":  time.Since(s.begun).Round(time.Second).String(),
 	})
 	return resp, err
 }
 
-// running is the operations of this moment and the step each is in.
-func (s *Server) running() []string {
+// live is the operations of this moment and the step each is in.
+func (s *Server) live() []string {
 	var out []string
 	for _, l := range s.steps.Live() {
 		out = append(out, fmt.Sprintf("%s %s (%s): %s for %v", l.Verb, l.Object, l.ID, l.Step, l.For.Round(time.Millisecond)))

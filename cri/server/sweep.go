@@ -112,9 +112,33 @@ func (s *Server) sweep(ctx context.Context, l leftovers) {
 		if v, ok := s.table.pods.Load(id); ok && v.(*pod).rec.Load().Owes(record.DutyNetwork) { //nolint:forcetypeassert // *pod only
 			continue
 		}
-		if err := s.net.Detach(ctx, id); err != nil {
-			klog.ErrorS(err, "Network detach is tried again later", "pod", id)
-			s.debts.owe(id)
+		s.repay(ctx, id)
+	}
+}
+
+// repay detaches a pod that is gone, now or later.
+func (s *Server) repay(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Requests.NetworkTimeout.Std())
+	defer cancel()
+	if err := s.net.Detach(ctx, id); err != nil {
+		klog.ErrorS(err, "Network detach is tried again later", "pod", id)
+		s.debts.owe(id)
+	}
+}
+
+// collect has the network plugins free what belongs to no pod. It must not run
+// beside an attach (CNI 1.1, GC), so that attaches wait for settled.
+func (s *Server) collect() {
+	defer close(s.settled)
+	var valid []string
+	s.table.eachPod(func(p *pod) {
+		if p.rec.Load().Owes(record.DutyNetwork) {
+			valid = append(valid, p.id)
 		}
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.net.Collect(ctx, valid); err != nil {
+		klog.ErrorS(err, "Network garbage is left")
 	}
 }
