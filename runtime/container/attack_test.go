@@ -33,7 +33,7 @@ func TestSpecialPlacesAreNoLinks(t *testing.T) {
 // Links of the image lead to the image: nothing is made or mounted outside
 // (CVE-2021-30465, CVE-2024-45310, CVE-2024-5154).
 func TestLinksStayInside(t *testing.T) {
-	host, vol := t.TempDir(), t.TempDir()
+	host, vol := tempDir(t), tempDir(t)
 	p := newPlan("/bin/probe", "do", "ls:"+host, "ls:/")
 	p.Mounts = append(p.Mounts,
 		plan.Mount{Target: "/up/made/dir", Type: "bind", Source: vol},
@@ -140,7 +140,7 @@ func TestCallerIsNotDumpable(t *testing.T) {
 
 // A container cannot reach the host's mounts: its table has only its own.
 func TestHostMountsAreGone(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "on-the-host")
+	dir := filepath.Join(tempDir(t), "on-the-host")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func TestPauseHoldsAndReaps(t *testing.T) {
 	defer reap(t, pause)
 	s := status(itoa(pause.PID))
 	equal(t, "capabilities", s["CapEff"], "0000000000000000")
-	equal(t, "state", s["State"], "S (sleeping)")
+	until(t, "the pause program sleeps", func() bool { return status(itoa(pause.PID))["State"] == "S (sleeping)" })
 
 	shared := newPlan("/bin/probe", "orphan")
 	shared.Namespaces = []plan.Namespace{
@@ -152,19 +152,23 @@ func TestPauseHoldsAndReaps(t *testing.T) {
 	}
 	st := launch(t, shared, newRoot(t, nil), Stdio{})
 	equal(t, "exit", wait(t, st), 0)
-	deadline := time.Now().Add(5 * time.Second)
-	for children(t, pause.PID) != "" {
-		if time.Now().After(deadline) {
-			t.Fatalf("orphans of the pause program: %s", children(t, pause.PID))
-		}
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the orphans are reaped", func() bool { return children(t, pause.PID) == "" })
 
 	// A container that shares the namespace sees the pause program as 1.
 	shared.Process.Args = []string{"/bin/probe", "do", "read:/proc/1/comm"}
 	o := run(t, shared, newRoot(t, nil))
 	if o.PID == 1 || o.Files["read:/proc/1/comm"] == "" {
 		t.Errorf("pid %d, 1 is %q", o.PID, o.Files["read:/proc/1/comm"])
+	}
+}
+
+// until waits for what happens without a message.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in five seconds it does not come about that %s", what)
+		}
 	}
 }
 

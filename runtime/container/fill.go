@@ -51,35 +51,34 @@ func label(m *plan.Mount) string {
 	return m.Type + " on " + m.Target
 }
 
-// attachRoot makes the root mount the thread's root. Where the plan wants
-// the usual /dev, one pivot_root does both: it moves the waiting root, which
-// is that /dev, out of the way to where it belongs. Otherwise the waiting
-// root stays over the container's until the child has no more use for the
-// sources of its masks.
+// attachRoot mounts the container's root over the empty one of the namespace
+// and makes it the thread's. To the kernel what lies on a namespace's root is
+// that root (setns goes there, and who has it is not in a chroot), and what
+// lies below shows nothing and cannot be written. pivot_root would be no
+// safer, and takes time that grows with the host's number of threads.
 func (s *start) attachRoot() error {
-	if err := mount.Attach(s.rootFD, s.tree.slot); err != nil {
+	if err := mount.Attach(s.rootFD, s.tree.root); err != nil {
+		return err
+	}
+	if err := unix.Fchdir(s.rootFD); err != nil {
+		return err
+	}
+	if err := unix.Chroot("."); err != nil {
 		return err
 	}
 	s.prepped = usualDev(s.plan.Mounts)
-	if !s.prepped {
-		s.files.OldRoot = s.tree.root
-		if err := pivotOver(s.rootFD); err != nil {
-			return err
-		}
-		return unix.Fchdir(s.rootFD)
-	}
-	dev, err := inroot.RealDir(s.rootFD, "/dev", 0o755)
+	return nil
+}
+
+// moveDev moves the ready /dev, with the devpts in it, to its place.
+func (s *start) moveDev(m *plan.Mount) error {
+	target, err := inroot.RealDir(s.rootFD, "/dev", 0o755)
 	if err != nil {
-		return fail("open", "/dev", err)
-	}
-	defer unix.Close(dev)
-	if err := unix.Fchdir(dev); err != nil {
 		return err
 	}
-	if err := unix.PivotRoot("/shm", "."); err != nil {
-		return err
-	}
-	return unix.Fchdir(s.rootFD)
+	defer unix.Close(target)
+	s.sealLater(s.tree.dev, m)
+	return mount.Attach(s.tree.dev, target)
 }
 
 // usualDev reports whether the plan's /dev and /dev/pts are those that the
@@ -115,8 +114,7 @@ func usual(m *plan.Mount, fstype string, attr uint64, data []string) bool {
 func (s *start) mount(i int, m *plan.Mount) error {
 	switch {
 	case s.prepped && m.Target == "/dev":
-		s.sealLater(s.tree.root, m)
-		return nil
+		return s.moveDev(m)
 	case s.prepped && m.Target == "/dev/pts":
 		return nil
 	case m.Type == "proc":

@@ -46,8 +46,11 @@ func census() string {
 	if err != nil {
 		return err.Error()
 	}
-	children := unix.Wait4
-	_, waitErr := children(-1, nil, unix.WNOHANG, nil)
+	ours := 0 // others may mount meanwhile
+	for _, dir := range tempDirs {
+		ours += strings.Count(string(mounts), " "+dir)
+	}
+	_, waitErr := unix.Wait4(-1, nil, unix.WNOHANG, nil)
 	fds := 0
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -59,7 +62,16 @@ func census() string {
 			fds++
 		}
 	}
-	return fmt.Sprintf("%d mounts, children: %v, %d descriptors", strings.Count(string(mounts), "\n"), waitErr, fds)
+	return fmt.Sprintf("%d mounts, children: %v, %d descriptors", ours, waitErr, fds)
+}
+
+var tempDirs []string
+
+// tempDir is t.TempDir, remembered for the census.
+func tempDir(t *testing.T) string {
+	dir := t.TempDir()
+	tempDirs = append(tempDirs, dir)
+	return dir
 }
 
 // newRoot makes a container root on a tmpfs: a detached mount, as the image

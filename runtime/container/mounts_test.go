@@ -81,7 +81,7 @@ func TestReadonlyRoot(t *testing.T) {
 	p.Root.Readonly = true
 	p.Mounts = append(p.Mounts,
 		plan.Mount{Target: "/vol", Type: "tmpfs", Source: "vol", Data: []string{"mode=755"}},
-		plan.Mount{Target: "/tmp", Type: "bind", Source: t.TempDir()})
+		plan.Mount{Target: "/tmp", Type: "bind", Source: tempDir(t)})
 	o := run(t, p, newRoot(t, nil))
 	equal(t, "/etc", o.Files["write:/etc/x"], "EROFS")
 	equal(t, "a bind mount", o.Files["write:/tmp/x"], "ok")
@@ -90,7 +90,7 @@ func TestReadonlyRoot(t *testing.T) {
 }
 
 func TestBindMounts(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	write(t, filepath.Join(dir, "file"), []byte("content"), 0o644)
 	bind := func(target string, m plan.Mount) plan.Mount {
 		m.Target, m.Type, m.Source = target, "bind", dir
@@ -124,7 +124,7 @@ func TestBindMounts(t *testing.T) {
 // The tests' own mount namespace has a private root; so this one makes a
 // shared tmpfs and sees what of it a container sees, in each direction.
 func TestPropagation(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	if err := unix.Mount("shared", dir, "tmpfs", 0, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func submount(t *testing.T, dir string) {
 }
 
 func TestMountsBelowProc(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "uptime")
+	file := filepath.Join(tempDir(t), "uptime")
 	write(t, file, []byte("1 2"), 0o644)
 	p := newPlan("/bin/probe", "do", "read:/proc/uptime")
 	p.Mounts = append(p.Mounts, plan.Mount{Target: "/proc/uptime", Type: "bind", Source: file})

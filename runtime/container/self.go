@@ -15,6 +15,8 @@ type self struct {
 	proc int // detached procfs of the process's own PID namespace: nothing can be mounted over its files (CVE-2025-52881)
 	null int // an open null device that is no file of the host's: a payload may fchmod what it gets
 	host program.Host
+
+	known map[string]program.Kind // what the usual masked paths are
 }
 
 var ownSelf = sync.OnceValues(newSelf)
@@ -35,7 +37,9 @@ func newSelf() (*self, error) {
 		unix.Close(proc)
 		return nil, fail("make", "null device", err)
 	}
-	return &self{proc: proc, null: null, host: program.Host{Bounding: bounding()}}, nil
+	s := &self{proc: proc, null: null, host: program.Host{Bounding: bounding()}}
+	s.warm()
+	return s, nil
 }
 
 // newNull opens a null device in a tmpfs that nothing else ever sees.

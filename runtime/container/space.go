@@ -20,14 +20,14 @@ type Space struct {
 	tree tree
 }
 
-// tree is what the waiting namespace holds: the future /dev is its root, so
-// that one pivot_root puts both the container's root and its /dev in place.
+// tree is what the waiting namespace holds: an empty root, over which the
+// container's is mounted, and in it a /dev that is moved to where it belongs.
 type tree struct {
 	bag   fd.Bag
-	root  int // of the /dev tmpfs
-	slot  int // a directory in it where the container's root is attached for a moment
-	empty int // a directory in it that stays empty, because devpts covers it
-	null  int // its null device, O_PATH
+	root  int // of the namespace
+	dev   int // root of the /dev tmpfs
+	empty int // an empty directory of the root, O_PATH
+	null  int // the null device of the /dev, O_PATH
 }
 
 // NewSpace does all that can be done before there is work. The caller must be

@@ -152,6 +152,7 @@ func (s *start) run() error {
 			return err
 		}
 		cmd.Path = path
+		s.files.Known = s.self.known
 	}
 	child, err := program.Container(s.plan, cmd, s.files, s.self.host).Run(s.clone)
 	if err != nil {

@@ -1,22 +1,34 @@
 package program
 
 import (
+	"encoding/binary"
+
 	"golang.org/x/sys/unix"
 )
 
-// builder appends calls under the step and object that were set last.
+// builder appends calls under the step and object that were set last. What
+// it allocates, it allocates by the hundred: a fresh process pays for every
+// new page.
 type builder struct {
 	ops          []Op
+	args         []Arg
+	data         []byte
 	step, object string
+}
+
+func newBuilder(ops int) *builder {
+	return &builder{ops: make([]Op, 0, ops), args: make([]Arg, 0, 3*ops), data: make([]byte, 0, 4096)}
 }
 
 func (b *builder) on(step, object string) { b.step, b.object = step, object }
 
 // call appends a call; the pointer is good until the next one.
 func (b *builder) call(nr uintptr, name string, args ...Arg) *Op {
+	n := len(b.args)
+	b.args = append(b.args, args...)
 	b.ops = append(b.ops, Op{
 		Step: b.step, Object: b.object,
-		Call: Call{Nr: nr, Name: name}, Args: args,
+		Call: Call{Nr: nr, Name: name}, Args: b.args[n:len(b.args):len(b.args)],
 	})
 	return &b.ops[len(b.ops)-1]
 }
@@ -26,11 +38,46 @@ func (o *Op) to(r Reg) *Op {
 	return o
 }
 
-func (o *Op) skip(n int, errnos ...unix.Errno) *Op {
-	for _, e := range errnos {
-		o.On = append(o.On, Skip{Errno: e, N: n})
+// skip adds an error that is none.
+func (o *Op) skip(n uint16, e unix.Errno) *Op {
+	at := 0
+	if o.On[at].Errno != 0 {
+		at = 1
 	}
+	o.On[at] = Skip{Errno: e, N: n}
 	return o
+}
+
+// bytes returns size zero bytes that stay where they are.
+func (b *builder) bytes(size int) []byte {
+	if len(b.data)+size > cap(b.data) {
+		b.data = make([]byte, 0, max(4096, size))
+	}
+	n := len(b.data)
+	b.data = b.data[:n+size]
+	return b.data[n : n+size : n+size]
+}
+
+func (b *builder) text(s string) Arg {
+	buf := b.bytes(len(s))
+	copy(buf, s)
+	return raw(buf, plain)
+}
+
+// str is a C string. A zero byte would cut it short silently; Run refuses
+// such a program.
+func (b *builder) str(s string) Arg {
+	buf := b.bytes(len(s) + 1)
+	copy(buf, s)
+	return raw(buf, cString)
+}
+
+func (b *builder) words(as form, size int, v ...uint64) Arg {
+	buf := b.bytes(size)
+	for i, w := range v {
+		binary.NativeEndian.PutUint64(buf[8*i:], w)
+	}
+	return raw(buf, as)
 }
 
 // The registers by what they hold.
@@ -43,58 +90,47 @@ const (
 	file
 )
 
-var noPath = str("")
-
-func (b *builder) prctl(text string, args ...Arg) *Op {
-	return b.call(unix.SYS_PRCTL, "prctl:"+text, args...)
-}
-
 // dup gives a descriptor the number that the executed program knows it by.
-func (b *builder) dup(from Arg, to int, keep bool) *Op {
-	flags := num(unix.O_CLOEXEC, "CLOEXEC")
-	if keep {
-		flags = zero
+func (b *builder) dup(from Arg, to uint64, keep bool) *Op {
+	flag := num(0)
+	if !keep {
+		flag = name(unix.O_CLOEXEC, "CLOEXEC")
 	}
-	return b.call(unix.SYS_DUP3, "dup3", from, num(uint64(to), itoa(to)), flags)
+	return b.call(unix.SYS_DUP3, "dup3", from, num(to), flag)
 }
 
 // write writes the text to a descriptor in one call.
 func (b *builder) write(to Arg, text string) *Op {
-	return b.call(unix.SYS_WRITE, "write", to, raw([]byte(text), quote(text)), num(uint64(len(text)), itoa(len(text))))
+	return b.call(unix.SYS_WRITE, "write", to, b.text(text), num(uint64(len(text))))
 }
 
 // openAt appends an openat2 of path below dir.
 func (b *builder) openAt(dir Arg, path string, flags, resolve uint64) *Op {
-	how := make([]byte, 0, 24)
-	how = append64(how, flags|unix.O_CLOEXEC)
-	how = append64(how, 0)
-	how = append64(how, resolve)
-	text := flagText(flags, openFlags) + " " + flagText(resolve, resolveFlags)
-	return b.call(unix.SYS_OPENAT2, "openat2", dir, str(path), raw(how, "{"+text+"}"), num(24, "24"))
+	how := b.words(openHow, 24, flags|unix.O_CLOEXEC, 0, resolve)
+	return b.call(unix.SYS_OPENAT2, "openat2", dir, b.str(path), how, num(24))
 }
 
 // setAttr appends a mount_setattr of the mount in m.
 func (b *builder) setAttr(m Arg, set uint64, recursive bool) *Op {
-	attr := append64(append64(append64(append64(make([]byte, 0, 32), set), 0), 0), 0)
-	at, text := uint64(unix.AT_EMPTY_PATH), "EMPTY"
+	at := uint64(unix.AT_EMPTY_PATH)
 	if recursive {
-		at, text = at|unix.AT_RECURSIVE, "EMPTY|RECURSIVE"
+		at |= unix.AT_RECURSIVE
 	}
-	return b.call(unix.SYS_MOUNT_SETATTR, "mount_setattr", m, noPath, num(at, text),
-		raw(attr, "{"+flagText(set, attrFlags)+"}"), num(32, "32"))
+	return b.call(unix.SYS_MOUNT_SETATTR, "mount_setattr", m, noPath, bits(at, atFlags),
+		b.words(mountAttr, 32, set), num(32))
 }
 
 // clone appends an open_tree that copies the mount at dir.
 func (b *builder) clone(dir Arg, recursive bool) *Op {
-	flags, text := uint64(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH), "CLONE|EMPTY"
+	flags := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
 	if recursive {
-		flags, text = flags|unix.AT_RECURSIVE, text+"|RECURSIVE"
+		flags |= unix.AT_RECURSIVE
 	}
-	return b.call(unix.SYS_OPEN_TREE, "open_tree", dir, noPath, num(flags, text))
+	return b.call(unix.SYS_OPEN_TREE, "open_tree", dir, noPath, bits(flags, atFlags))
 }
 
 // attach appends a move_mount of the detached mount m onto t.
 func (b *builder) attach(m, t Arg) *Op {
 	return b.call(unix.SYS_MOVE_MOUNT, "move_mount", m, noPath, t, noPath,
-		num(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH, "EMPTY"))
+		name(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH, "EMPTY"))
 }

@@ -9,13 +9,13 @@ import (
 // that runs it has already joined or made every namespace but the cgroup
 // one, mounted all but procfs, and has the container's root as its own.
 func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
-	b := &builder{ops: make([]Op, 0, 160)}
+	b := newBuilder(160)
 	b.cgroups(p.Cgroup.V1, f.Cgroups)
 	for _, n := range p.Namespaces {
 		if n.Type == unix.CLONE_NEWCGROUP && n.Path == "" {
 			// Only now: its root is the cgroup of the caller.
 			b.on("make namespace", "cgroup")
-			b.call(unix.SYS_UNSHARE, "unshare", num(unix.CLONE_NEWCGROUP, "NEWCGROUP"))
+			b.call(unix.SYS_UNSHARE, "unshare", bits(unix.CLONE_NEWCGROUP, namespaceFlags))
 		}
 	}
 	for i := range p.Mounts {
@@ -24,13 +24,10 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 		}
 	}
 	for _, path := range p.Readonly {
-		b.readonly(path, f.ProcTarget >= 0)
+		b.readonly(path, f)
 	}
 	for _, path := range p.Masked {
 		b.mask(path, f)
-	}
-	if f.OldRoot >= 0 {
-		b.detach(f.OldRoot)
 	}
 	b.process(cmd, f, h)
 	return &Program{ops: b.ops}
@@ -38,12 +35,12 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 
 // Exec builds the program of a further process of a container.
 func Exec(cgroups []string, cmd Command, f Files, h Host) *Program {
-	b := &builder{ops: make([]Op, 0, 80)}
+	b := newBuilder(80)
 	b.cgroups(cgroups, f.Cgroups)
 	// The PID namespace is the one that the thread set for its children.
 	const all = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 	b.on("join namespaces", "of the container")
-	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), num(all, flagText(all, namespaceFlags)))
+	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), bits(all, namespaceFlags))
 	b.process(cmd, f, h)
 	return &Program{ops: b.ops}
 }
@@ -72,7 +69,7 @@ func (b *builder) process(cmd Command, f Files, h Host) {
 	if p.Umask >= 0 {
 		umask = uint64(p.Umask)
 	}
-	b.call(unix.SYS_UMASK, "umask", num(umask, octal(umask)))
+	b.call(unix.SYS_UMASK, "umask", Arg{num: umask, form: octal})
 	if p.Cwd != "" {
 		b.enter(p.Cwd, p.UID != 0)
 	}
@@ -87,7 +84,7 @@ func (b *builder) process(cmd Command, f Files, h Host) {
 	}
 	if p.NoNewPrivs {
 		b.on("set no_new_privs", "")
-		b.prctl("NO_NEW_PRIVS", num(unix.PR_SET_NO_NEW_PRIVS, "SET_NO_NEW_PRIVS"), num(1, "1"), zero, zero, zero)
+		b.prctl(name(unix.PR_SET_NO_NEW_PRIVS, "SET_NO_NEW_PRIVS"), num(1))
 		b.seccomp(p)
 	}
 	b.execute(cmd, f)
@@ -97,14 +94,14 @@ func (b *builder) execute(cmd Command, f Files) {
 	p := cmd.Process
 	if f.Exe >= 0 {
 		b.on("execute", "the pause program")
-		args := p.Args
-		if len(args) == 0 {
-			args = []string{"pause"} // what process lists show
+		args := &p.Args
+		if len(p.Args) == 0 {
+			args = &[]string{"pause"} // what process lists show
 		}
-		b.call(unix.SYS_EXECVEAT, "execveat", num(exeFD, "@exe"), noPath, strs(args), strs(p.Env),
-			num(unix.AT_EMPTY_PATH, "EMPTY"))
+		b.call(unix.SYS_EXECVEAT, "execveat", fd(exeFD, "exe"), noPath, strs(args), strs(&p.Env),
+			bits(unix.AT_EMPTY_PATH, atFlags))
 		return
 	}
 	b.on("execute", cmd.Path)
-	b.call(unix.SYS_EXECVE, "execve", str(cmd.Path), strs(p.Args), strs(p.Env))
+	b.call(unix.SYS_EXECVE, "execve", b.str(cmd.Path), strs(&p.Args), strs(&p.Env))
 }

@@ -19,8 +19,7 @@ const FirstFree = firstFree
 // -1 stands for one that is not there.
 type Files struct {
 	Proc        int // a detached mount of the caller's own procfs, to write below self/
-	Null, Empty int // a null device and an empty directory, O_PATH, in the child's mount namespace: sources of masks
-	OldRoot     int // a root that still covers the new one and is to be detached
+	Null, Empty int // a null device and an empty directory on a read-only mount, O_PATH, in the child's mount namespace: sources of masks
 	ProcTarget  int // the directory on which procfs is mounted
 	BelowProc   []BelowProc
 	Cgroups     []int // tasks of plan.Cgroup.V1
@@ -29,7 +28,18 @@ type Files struct {
 	Err         int
 	Terminal    int // slave side; replaces In, Out and Err
 	Exe         int // a program to execute by descriptor instead of Path
+
+	Known map[string]Kind // what some of the masked paths in procfs are
 }
+
+// Kind is what is known of a path.
+type Kind uint8
+
+// The zero Kind is not knowing: then the child looks.
+const (
+	Directory Kind = iota + 1
+	Other
+)
 
 // BelowProc is a bind mount on something inside procfs, which is possible
 // only once that is mounted.
@@ -41,7 +51,7 @@ type BelowProc struct {
 // None is a Files without any descriptor.
 func None() Files {
 	return Files{
-		Proc: -1, Null: -1, Empty: -1, OldRoot: -1, ProcTarget: -1, Init: -1,
+		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, Init: -1,
 		In: -1, Out: -1, Err: -1, Terminal: -1, Exe: -1,
 	}
 }

@@ -28,7 +28,7 @@ type rawOp struct {
 	reg    [6]uint8 // not 0: the argument is this register
 	out    uint8
 	unless uint8
-	on     [3]struct{ errno, skip uint16 }
+	on     [2]struct{ errno, skip uint16 }
 	skipOK uint16
 }
 
@@ -50,7 +50,7 @@ type image struct {
 	ops  []rawOp
 	regs [registers]uintptr
 	msg  message
-	keep []any // what the arguments point at
+	keep []any // what arguments point at and the program does not hold
 }
 
 // fork makes the child. Only the parent returns.
@@ -104,12 +104,14 @@ func (im *image) walk() {
 		if regs[o.unless%registers] != 0 {
 			continue
 		}
+		// Copied, because a write to the list would cost a page fault.
+		arg := o.arg
 		for k := range o.reg {
 			if r := o.reg[k] % registers; r != 0 {
-				o.arg[k] = regs[r]
+				arg[k] = regs[r]
 			}
 		}
-		r, _, e := syscall.RawSyscall6(o.nr, o.arg[0], o.arg[1], o.arg[2], o.arg[3], o.arg[4], o.arg[5])
+		r, _, e := syscall.RawSyscall6(o.nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5])
 		if e == unix.EAGAIN && o.nr == unix.SYS_OPENAT2 {
 			i-- // raced with a rename or mount somewhere: see package inroot
 			continue
@@ -145,9 +147,9 @@ func (p *Program) lower() *image {
 	im := &image{ops: make([]rawOp, len(p.ops))}
 	for i := range p.ops {
 		o, r := &p.ops[i], &im.ops[i]
-		r.nr, r.out, r.unless, r.skipOK = o.Call.Nr, uint8(o.Out), uint8(o.Unless), uint16(o.SkipOK)
+		r.nr, r.out, r.unless, r.skipOK = o.Call.Nr, uint8(o.Out), uint8(o.Unless), o.SkipOK
 		for k, s := range o.On {
-			r.on[k].errno, r.on[k].skip = uint16(s.Errno), uint16(s.N)
+			r.on[k].errno, r.on[k].skip = uint16(s.Errno), s.N
 		}
 		for k, a := range o.Args {
 			r.arg[k], r.reg[k] = im.value(a)
@@ -162,19 +164,18 @@ func (im *image) value(a Arg) (value uintptr, reg uint8) {
 	case register:
 		return 0, uint8(a.reg)
 	case buffer:
-		im.keep = append(im.keep, a.buf)
 		return uintptr(unsafe.Pointer(unsafe.SliceData(a.buf))), 0
 	case vector:
-		return im.vector(a.list), 0
+		return im.vector(*a.list), 0
 	case filter:
 		f := &unix.SockFprog{
 			Len:    uint16(len(a.buf) / filterSize),
 			Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(a.buf))),
 		}
-		im.keep = append(im.keep, f, a.buf)
+		im.keep = append(im.keep, f)
 		return uintptr(unsafe.Pointer(f)), 0
 	}
-	return a.num, 0
+	return uintptr(a.num), 0
 }
 
 // vector copies the strings behind one another into one allocation and

@@ -16,18 +16,18 @@ const registers = 16
 type Op struct {
 	Step, Object string // what it is for, in words: the parts of an error
 	Call         Call
-	Args         []Arg
-	Out          Reg    // gets the result
-	Unless       Reg    // leaves the call out when this register is not 0
-	On           []Skip // errors that are none
-	SkipOK       int    // how many following calls to leave out after success
+	Args         []Arg   // missing ones are 0
+	Out          Reg     // gets the result
+	Unless       Reg     // leaves the call out when this register is not 0
+	On           [2]Skip // errors that are none
+	SkipOK       uint16  // how many following calls to leave out after success
 }
 
 // Skip says that Errno is not an error of the call, and how many calls to
-// leave out when it comes.
+// leave out when it comes. The zero Skip says nothing.
 type Skip struct {
 	Errno unix.Errno
-	N     int
+	N     uint16
 }
 
 // Call is a system call's number and name.
@@ -36,15 +36,17 @@ type Call struct {
 	Name string
 }
 
-// Arg is one argument.
+// Arg is one argument. A program is built on the start path and hardly ever
+// printed, so an Arg holds what its text is made from, not the text.
 type Arg struct {
-	kind argKind
-	num  uintptr
-	reg  Reg
-	buf  []byte
-	list []string
-	cstr bool   // buf is text that ends at its only zero byte
-	text string // how it is printed
+	kind  argKind
+	form  form
+	reg   Reg
+	num   uint64
+	text  string // form's parameter
+	buf   []byte
+	list  *[]string
+	names []flagName
 }
 
 type argKind uint8
@@ -57,26 +59,43 @@ const (
 	filter           // the address of a struct sock_fprog over buf
 )
 
-func num(n uint64, text string) Arg { return Arg{kind: number, num: uintptr(n), text: text} }
-func signed(n int64, text string) Arg {
-	return Arg{kind: number, num: uintptr(n), text: text}
-}
-func from(r Reg) Arg                { return Arg{kind: register, reg: r} }
-func raw(b []byte, text string) Arg { return Arg{kind: buffer, buf: b, text: text} }
-func strs(list []string) Arg        { return Arg{kind: vector, list: list} }
-func bpf(prog []byte) Arg           { return Arg{kind: filter, buf: prog} }
+// form is how an argument is printed.
+type form uint8
 
-// str is a C string. A zero byte would cut it short silently; Run refuses
-// such a program.
-func str(s string) Arg {
-	return Arg{kind: buffer, buf: append([]byte(s), 0), cstr: true, text: quote(s)}
+const (
+	decimal form = iota
+	octal
+	named     // text
+	role      // a descriptor: @text
+	flags     // bits of names
+	cString   // buf up to its zero byte, quoted
+	plain     // buf, quoted
+	openHow   // struct open_how
+	mountAttr // attr_set of struct mount_attr
+	limits    // struct rlimit64
+	groups    // gid_t array
+	capData   // struct __user_cap_data_struct[2]
+)
+
+func num(n uint64) Arg               { return Arg{num: n} }
+func name(n uint64, text string) Arg { return Arg{num: n, form: named, text: text} }
+func bits(n uint64, names []flagName) Arg {
+	return Arg{num: n, form: flags, names: names}
 }
 
 // fd prints the descriptor's role, not its number, which differs from run to
 // run.
-func fd(n int, role string) Arg { return signed(int64(n), "@"+role) }
+func fd(n int, what string) Arg { return Arg{num: uint64(n), form: role, text: what} }
+
+func from(r Reg) Arg            { return Arg{kind: register, reg: r} }
+func raw(b []byte, as form) Arg { return Arg{kind: buffer, buf: b, form: as} }
+func strs(list *[]string) Arg   { return Arg{kind: vector, list: list} }
+func bpf(prog []byte) Arg       { return Arg{kind: filter, buf: prog} }
+func opaque(b []byte, text string) Arg {
+	return Arg{kind: buffer, buf: b, form: named, text: text}
+}
 
 var (
-	cwd  = signed(unix.AT_FDCWD, "AT_FDCWD")
-	zero = num(0, "0")
+	cwd    = name(1<<64-100, "AT_FDCWD")
+	noPath = raw([]byte{0}, cString)
 )

@@ -1,11 +1,10 @@
 package program
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 )
-
-func quote(s string) string { return strconv.Quote(s) }
 
 // String prints the program, one call a line, for people and for golden
 // files. Descriptors are printed as their roles and registers as $n.
@@ -18,7 +17,7 @@ func (p *Program) String() string {
 }
 
 func (o *Op) print(b *strings.Builder, index int) {
-	at := strconv.Itoa(index)
+	at := itoa(index)
 	b.WriteString(strings.Repeat(" ", max(0, 3-len(at))) + at + "  ")
 	if o.Unless != 0 {
 		b.WriteString("unless " + o.Unless.print() + " ")
@@ -36,32 +35,69 @@ func (o *Op) print(b *strings.Builder, index int) {
 	}
 	b.WriteByte(')')
 	for _, s := range o.On {
-		b.WriteString("  " + errnoName(s.Errno) + ": +" + strconv.Itoa(s.N))
+		if s.Errno != 0 {
+			b.WriteString("  " + errnoName(s.Errno) + ": +" + itoa(int(s.N)))
+		}
 	}
 	if o.SkipOK > 0 {
-		b.WriteString("  ok: +" + strconv.Itoa(o.SkipOK))
+		b.WriteString("  ok: +" + itoa(int(o.SkipOK)))
 	}
-	b.WriteString("  # " + o.Step)
-	if o.Object != "" {
-		b.WriteString(" " + o.Object)
-	}
-	b.WriteByte('\n')
+	b.WriteString("  # " + strings.TrimRight(o.Step+" "+o.Object, " ") + "\n")
 }
 
-func (r Reg) print() string { return "$" + strconv.Itoa(int(r)) }
+func (r Reg) print() string { return "$" + itoa(int(r)) }
 
 func (a Arg) print() string {
 	switch a.kind {
 	case register:
 		return a.reg.print()
 	case vector:
-		quoted := make([]string, len(a.list))
-		for i, s := range a.list {
-			quoted[i] = quote(s)
+		quoted := make([]string, len(*a.list))
+		for i, s := range *a.list {
+			quoted[i] = strconv.Quote(s)
 		}
 		return "[" + strings.Join(quoted, " ") + "]"
 	case filter:
-		return "{" + strconv.Itoa(len(a.buf)/filterSize) + " instructions}"
+		return "{" + itoa(len(a.buf)/filterSize) + " instructions}"
+	case buffer:
+		return a.printBuffer()
+	}
+	switch a.form {
+	case octal:
+		return "0" + strconv.FormatUint(a.num, 8)
+	case named:
+		return a.text
+	case role:
+		return "@" + a.text
+	case flags:
+		return flagText(a.num, a.names)
+	}
+	return strconv.FormatUint(a.num, 10)
+}
+
+func (a Arg) printBuffer() string {
+	word := func(i int) uint64 { return binary.NativeEndian.Uint64(a.buf[8*i:]) }
+	half := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(a.buf[4*i:])) }
+	hex := func(v uint64) string { return strconv.FormatUint(v, 16) }
+	switch a.form {
+	case cString:
+		return strconv.Quote(string(a.buf[:len(a.buf)-1]))
+	case plain:
+		return strconv.Quote(string(a.buf))
+	case openHow:
+		return "{" + flagText(word(0), openFlags) + " " + flagText(word(2), resolveFlags) + "}"
+	case mountAttr:
+		return "{" + flagText(word(0), attrFlags) + "}"
+	case limits:
+		return "{" + limit(word(0)) + " " + limit(word(1)) + "}"
+	case capData:
+		return "{eff " + hex(half(3)<<32|half(0)) + " perm " + hex(half(4)<<32|half(1)) + " inh " + hex(half(5)<<32|half(2)) + "}"
+	case groups:
+		text := make([]string, len(a.buf)/4)
+		for i := range text {
+			text[i] = strconv.FormatUint(half(i), 10)
+		}
+		return "[" + strings.Join(text, " ") + "]"
 	}
 	return a.text
 }

@@ -7,8 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func octal(v uint64) string { return "0" + strconv.FormatUint(v, 8) }
-
 // selfFiles writes what is set through procfs. The mount is the caller's
 // own, so that nothing can be mounted over the files (CVE-2025-52881).
 func (b *builder) selfFiles(p *plan.Process, f Files) {
@@ -38,21 +36,21 @@ func (b *builder) stdio(f Files) {
 	if f.Terminal >= 0 {
 		b.on("take terminal", "")
 		tty := fd(f.Terminal, "terminal")
-		b.call(unix.SYS_IOCTL, "ioctl", tty, num(unix.TIOCSCTTY, "TIOCSCTTY"), zero)
+		b.call(unix.SYS_IOCTL, "ioctl", tty, name(unix.TIOCSCTTY, "TIOCSCTTY"))
 		in, out, errs = tty, tty, tty
 	}
 	b.on("set up stdio", "")
 	b.dup(in, 0, true)
 	b.dup(out, 1, true)
 	b.dup(errs, 2, true)
-	first := exeFD
+	first := uint64(exeFD)
 	if f.Exe >= 0 {
 		b.dup(fd(f.Exe, "exe"), exeFD, false)
 		first++
 	}
 	b.dup(from(errPipe), errPipeFD, false).to(errPipe)
 	b.on("close descriptors", "")
-	b.call(unix.SYS_CLOSE_RANGE, "close_range", num(uint64(first), itoa(first)), num(1<<32-1, "~0"), zero)
+	b.call(unix.SYS_CLOSE_RANGE, "close_range", num(first), name(1<<32-1, "~0"))
 }
 
 // enter goes to the working directory, before the user changes: root's own
@@ -75,20 +73,12 @@ func (b *builder) enterAsUser(dir string) {
 	b.call(unix.SYS_FCHDIR, "fchdir", from(target)).Unless = directory
 }
 
-func (b *builder) rlimits(limits []plan.Rlimit) {
-	for _, l := range limits {
-		name := RlimitName(l.Type)
-		b.on("set limit", name)
-		b.call(unix.SYS_PRLIMIT64, "prlimit64", zero, num(uint64(l.Type), name),
-			raw(append64(append64(nil, l.Soft), l.Hard), "{"+limit(l.Soft)+" "+limit(l.Hard)+"}"), zero)
+func (b *builder) rlimits(list []plan.Rlimit) {
+	for _, l := range list {
+		b.on("set limit", RlimitName(l.Type))
+		b.call(unix.SYS_PRLIMIT64, "prlimit64", num(0), name(uint64(l.Type), RlimitName(l.Type)),
+			b.words(limits, 16, l.Soft, l.Hard))
 	}
-}
-
-func limit(v uint64) string {
-	if v == unix.RLIM_INFINITY {
-		return "unlimited"
-	}
-	return strconv.FormatUint(v, 10)
 }
 
 // resetSignals undoes what the caller ignores, which would survive execve as
@@ -96,18 +86,26 @@ func limit(v uint64) string {
 // has its orphans reaped by the kernel.
 func (b *builder) resetSignals(pause bool) {
 	b.on("reset signals", "")
-	ignore := append64(make([]byte, 0, 32), 1)[:32]
-	for _, s := range []unix.Signal{
-		unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE, unix.SIGTERM, unix.SIGCHLD,
-		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGXFSZ,
-	} {
-		action, text := make([]byte, 32), "DEFAULT"
-		if s == unix.SIGCHLD && pause {
-			action, text = ignore, "IGNORE"
+	fallback := opaque(b.bytes(32), "DEFAULT")
+	for _, sig := range mayBeIgnored {
+		action := fallback
+		if sig.nr == unix.SIGCHLD && pause {
+			action = b.words(named, 32, 1)
+			action.text = "IGNORE"
 		}
-		b.call(unix.SYS_RT_SIGACTION, "rt_sigaction", num(uint64(s), unix.SignalName(s)), raw(action, text), zero, num(8, "8"))
+		b.call(unix.SYS_RT_SIGACTION, "rt_sigaction", name(uint64(sig.nr), sig.name), action, num(0), num(8))
 	}
-	b.call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", num(unix.SIG_SETMASK, "SETMASK"), raw(make([]byte, 8), "NONE"), zero, num(8, "8"))
+	b.call(unix.SYS_RT_SIGPROCMASK, "rt_sigprocmask", name(unix.SIG_SETMASK, "SETMASK"), opaque(b.bytes(8), "NONE"), num(0), num(8))
+}
+
+var mayBeIgnored = []struct {
+	nr   unix.Signal
+	name string
+}{
+	{unix.SIGHUP, "HUP"}, {unix.SIGINT, "INT"}, {unix.SIGQUIT, "QUIT"}, {unix.SIGPIPE, "PIPE"},
+	{unix.SIGTERM, "TERM"}, {unix.SIGCHLD, "CHLD"}, {unix.SIGUSR1, "USR1"}, {unix.SIGUSR2, "USR2"},
+	{unix.SIGALRM, "ALRM"}, {unix.SIGTSTP, "TSTP"}, {unix.SIGTTIN, "TTIN"}, {unix.SIGTTOU, "TTOU"},
+	{unix.SIGXFSZ, "XFSZ"},
 }
 
 func (b *builder) seccomp(p *plan.Process) {
@@ -115,6 +113,6 @@ func (b *builder) seccomp(p *plan.Process) {
 		return
 	}
 	b.on("load seccomp filter", "")
-	b.call(unix.SYS_SECCOMP, "seccomp", num(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"),
-		num(uint64(p.SeccompFlags), "0x"+strconv.FormatUint(uint64(p.SeccompFlags), 16)), bpf(p.Seccomp))
+	b.call(unix.SYS_SECCOMP, "seccomp", name(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"),
+		bits(uint64(p.SeccompFlags), nil), bpf(p.Seccomp))
 }

@@ -81,6 +81,13 @@ func (p *Program) Run(c Clone) (Child, error) {
 	return Child{}, &Failure{Op: index, Step: p.ops[index].Step, Object: p.ops[index].Object, Errno: e}
 }
 
+// Warm does everything of Run that has no effect outside of this process's
+// memory.
+func (p *Program) Warm() {
+	_ = p.check()
+	p.lower()
+}
+
 // report waits for the child's execve, which closes the pipe, or for the
 // eight bytes that the child writes when a call failed.
 func report(fd int) (index int, e unix.Errno) {
@@ -137,12 +144,14 @@ func (p *Program) check() error {
 }
 
 func (a Arg) cut() bool {
-	for _, s := range a.list {
-		if strings.IndexByte(s, 0) >= 0 {
-			return true
+	if a.kind == vector {
+		for _, s := range *a.list {
+			if strings.IndexByte(s, 0) >= 0 {
+				return true
+			}
 		}
 	}
-	return a.cstr && bytes.IndexByte(a.buf, 0) != len(a.buf)-1
+	return a.kind == buffer && a.form == cString && bytes.IndexByte(a.buf, 0) != len(a.buf)-1
 }
 
 func errno(err error) unix.Errno {

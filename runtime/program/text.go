@@ -1,7 +1,6 @@
 package program
 
 import (
-	"encoding/binary"
 	"strconv"
 	"strings"
 
@@ -10,16 +9,13 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func append64(b []byte, v uint64) []byte { return binary.NativeEndian.AppendUint64(b, v) }
-
-func append32(b []byte, v uint32) []byte { return binary.NativeEndian.AppendUint32(b, v) }
-
 type flagName struct {
 	bit  uint64
 	name string
 }
 
 var openFlags = []flagName{
+	{unix.O_CLOEXEC, "CLOEXEC"},
 	{unix.O_WRONLY, "WRONLY"},
 	{unix.O_PATH, "PATH"},
 	{unix.O_DIRECTORY, "DIRECTORY"},
@@ -31,6 +27,13 @@ var resolveFlags = []flagName{
 	{unix.RESOLVE_NO_MAGICLINKS, "NO_MAGICLINKS"},
 	{unix.RESOLVE_NO_SYMLINKS, "NO_SYMLINKS"},
 	{unix.RESOLVE_NO_XDEV, "NO_XDEV"},
+}
+
+var atFlags = []flagName{
+	{unix.OPEN_TREE_CLONE, "CLONE"},
+	{unix.OPEN_TREE_CLOEXEC, "CLOEXEC"},
+	{unix.AT_EMPTY_PATH, "EMPTY"},
+	{unix.AT_RECURSIVE, "RECURSIVE"},
 }
 
 var attrFlags = []flagName{
@@ -66,4 +69,11 @@ func flagText(v uint64, names []flagName) string {
 		parts = append(parts, "0x"+strconv.FormatUint(v, 16))
 	}
 	return strings.Join(parts, "|")
+}
+
+func limit(v uint64) string {
+	if v == unix.RLIM_INFINITY {
+		return "unlimited"
+	}
+	return strconv.FormatUint(v, 10)
 }
