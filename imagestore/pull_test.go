@@ -260,7 +260,7 @@ func TestFaults(t *testing.T) {
 		if from > 0 {
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(blob)-1, len(blob)))
 			w.WriteHeader(http.StatusPartialContent)
-			_, _ = w.Write(blob[from : from+10])
+			_, _ = w.Write(blob[from:min(from+10, len(blob))])
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}
@@ -509,8 +509,6 @@ func TestCancel(t *testing.T) {
 			r.push("app:v1", picture{layers: layers, format: "gzip"})
 			ctx, cancel := context.WithCancel(t.Context())
 			gone := make(chan struct{}, 9)
-			config := r.count("")
-			_ = config
 			r.breaks(func(w http.ResponseWriter, q *http.Request) bool {
 				if !strings.Contains(q.URL.Path, path) {
 					return false

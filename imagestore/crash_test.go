@@ -1,0 +1,259 @@
+package imagestore
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/layer/layertest"
+	"github.com/varve-cri/varve/imagestore/registry"
+)
+
+// snapshots copies the store's directory at every step, as a kill there would
+// leave it.
+type snapshots struct {
+	t    *testing.T
+	root string
+	mu   sync.Mutex
+	dirs []string
+}
+
+func (c *snapshots) take(step string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	to := filepath.Join(c.t.TempDir(), fmt.Sprintf("%d-%s", len(c.dirs), strings.ReplaceAll(step, " ", "-")))
+	if out, err := exec.Command("cp", "-a", c.root, to).CombinedOutput(); err != nil {
+		c.t.Errorf("copy: %v %s", err, out)
+	}
+	c.dirs = append(c.dirs, to)
+}
+
+// A kill at any step leaves the old state or the new one, and nothing else.
+func TestKillAtEachStep(t *testing.T) {
+	r := newRemote(t)
+	r.push("app:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), layertest.Tar(t, layertest.File("d/b", "b"))}})
+	r.push("app:v2", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), tarOf(t, "c")}, cmd: "2"})
+	c := &snapshots{t: t, root: filepath.Join(t.TempDir(), "store")}
+	s := open(t, func(cfg *Config) { cfg.Root, cfg.hook, cfg.ParallelLayers = c.root, c.take, 1 })
+	one := pulled(t, s, r.host()+"/app:v1")
+	two := pulled(t, s, r.host()+"/app:v2")
+	if err := errors.Join(s.CreateRW("c", one.ID), s.Remove(t.Context(), one.ID), s.RemoveRW("c"), s.Remove(t.Context(), two.ID)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 0 })
+	if len(c.dirs) < 15 {
+		t.Errorf("only %d steps", len(c.dirs))
+	}
+	for _, dir := range c.dirs {
+		again := open(t, func(cfg *Config) { cfg.Root = dir })
+		again.background.Wait()
+		clean(t, again)
+		for _, image := range again.List() {
+			f, err := again.MountImage(image.ID)
+			if got := inMount(t, f, err, "a"); got != "a" {
+				t.Errorf("%s: a holds %q", filepath.Base(dir), got)
+			}
+		}
+		for _, id := range again.ListRW() {
+			f, err := again.MountRW(id)
+			if got := inMount(t, f, err, "d/b"); got != "b" {
+				t.Errorf("%s: container %s reads %q", filepath.Base(dir), id, got)
+			}
+		}
+		for _, tag := range []string{"v1", "v2"} {
+			pulled(t, again, r.host()+"/app:"+tag)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What a crash, a repair or a careless hand may leave, and what Open makes of it.
+func TestOpenRepairs(t *testing.T) {
+	s, r, image := small(t)
+	r.push("other:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "kept")}})
+	other := pulled(t, s, r.host()+"/other:v1")
+	if err := errors.Join(s.CreateRW("good", other.ID), s.CreateRW("bad", other.ID), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	lost := s.db.Snapshot().Images[s.db.Snapshot().Names[image.Tags[0]]].Layers[1]
+	err := errors.Join(
+		os.RemoveAll(s.path("layers", s.db.Snapshot().Layers[lost].Tree)),
+		os.MkdirAll(s.path("layers", "stray", "tree"), 0o700),
+		os.MkdirAll(s.path("tmp", "layer-1", "tree"), 0o700),
+		os.MkdirAll(s.path("trash", "x", "y"), 0o700),
+		os.MkdirAll(s.path("rw", ".new-x", "upper"), 0o700),
+		os.Remove(s.path("rw", "bad", "image")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	s = open(t, func(c *Config) { c.Root = s.cfg.Root; c.Report = func(m string) { told = append(told, m) } })
+	if list := s.List(); len(list) != 1 || list[0].ID != other.ID {
+		t.Errorf("images %+v", list)
+	}
+	if got := s.ListRW(); !slices.Equal(got, []string{"good"}) {
+		t.Errorf("read-write layers %v", got)
+	}
+	text := strings.Join(told, "\n")
+	for _, want := range []string{image.Tags[0], lost.String(), "bad is dropped"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report lacks %q:\n%s", want, text)
+		}
+	}
+	clean(t, s)
+	pulled(t, s, r.host()+"/app:v1")
+}
+
+// A full disk: a clear error, nothing left, images removable, and the store works
+// again when there is room.
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("varve-test", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := newRemote(t)
+	r.push("small:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "a")}})
+	r.push("big:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "b"), layertest.Tar(t, layertest.File("f", strings.Repeat("x", 9<<20)))}})
+	s := open(t, func(c *Config) { c.Root = dir + "/store" })
+	defer s.Close()
+	image := pulled(t, s, r.host()+"/small:v1")
+	_, err := s.Pull(t.Context(), r.host()+"/big:v1", PullOptions{})
+	if kind(err) != NoSpace || !strings.Contains(err.Error(), `entry "f"`) || !strings.Contains(err.Error(), "unpack layer") {
+		t.Errorf("%v", err)
+	}
+	waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 1 })
+	clean(t, s)
+	fill(t, dir+"/filler")
+	if err := s.Remove(t.Context(), image.ID); err != nil || len(s.List()) != 0 {
+		t.Errorf("remove on a full disk: %v", err)
+	}
+	if err := os.Remove(dir + "/filler"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 0 })
+	clean(t, s)
+	pulled(t, s, r.host()+"/small:v1")
+}
+
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+// Pulls, removals, containers and readers at once: what a reader finds works, and
+// in the end nothing is left over.
+func TestEverythingAtOnce(t *testing.T) {
+	r := newRemote(t)
+	const images = 5
+	base := tarOf(t, "base")
+	for i := range images {
+		r.push(fmt.Sprintf("app:v%d", i), picture{format: "gzip", layers: [][]byte{base, tarOf(t, fmt.Sprint("f", i%3)), layertest.Tar(t, layertest.File("d/x", fmt.Sprint(i)))}})
+	}
+	s := open(t, func(c *Config) { c.Registries = registry.Mirror(r.URL) })
+	end := time.Now().Add(3 * time.Second)
+	if testing.Short() {
+		end = time.Now().Add(time.Second)
+	}
+	var wg sync.WaitGroup
+	var serial, containers atomic.Int64
+	for worker := range 6 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(worker), 7))
+			for time.Now().Before(end) {
+				ref := fmt.Sprintf("h.example/app:v%d", rnd.IntN(images))
+				switch rnd.IntN(4) {
+				case 0:
+					if err := s.Remove(t.Context(), ref); err != nil {
+						t.Error(err)
+					}
+				case 1:
+					for _, image := range s.List() {
+						if _, err := s.Get(image.ID); err != nil && !errors.Is(err, ErrNotFound) {
+							t.Error(err)
+						}
+					}
+				default:
+					image, err := s.Pull(t.Context(), ref, PullOptions{})
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					if useImage(t, s, image, fmt.Sprint("c", serial.Add(1))) {
+						containers.Add(1)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if containers.Load() == 0 {
+		t.Error("no container was made")
+	}
+	for _, image := range s.List() {
+		if err := s.Remove(t.Context(), image.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	waitFor(t, func() bool { return len(s.db.Snapshot().Images) == 0 && len(s.db.Snapshot().Layers) == 0 })
+	clean(t, s)
+	if len(s.ListRW()) != 0 || len(s.uses) != 0 || len(s.holds) != 0 || len(s.gone) != 0 {
+		t.Errorf("left: %v %v %v %v", s.ListRW(), s.uses, s.holds, s.gone)
+	}
+}
+
+// useImage makes a container, reads through it and removes it; false when the
+// image went before the lease was taken.
+func useImage(t *testing.T, s *Store, image Image, id string) bool {
+	err := s.CreateRW(id, image.ID)
+	if errors.Is(err, ErrNotFound) {
+		return false
+	}
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	f, err := s.MountRW(id)
+	if err != nil {
+		t.Error(err)
+	} else {
+		for _, p := range []string{"base", "d/x"} {
+			if _, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), p)); err != nil {
+				t.Errorf("container %s: %v", id, err)
+			}
+		}
+		f.Close()
+	}
+	if err := s.RemoveRW(id); err != nil {
+		t.Error(err)
+	}
+	return true
+}
