@@ -1,0 +1,141 @@
+package shim
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/varve-cri/varve/runtime/plan"
+)
+
+// BenchmarkStart is the time from a request to the answer with a spare that
+// waits: shim, space, pipes, log, lock and socket of a container.
+func BenchmarkStart(b *testing.B) {
+	l := newLauncher(b, 1)
+	b.StopTimer()
+	for range b.N {
+		until(b, "a spare", func() bool { return l.Waiting() == 1 })
+		dir := b.TempDir()
+		r := StartRequest{Dir: dir, Plan: newPlan("sleep"), Root: newRoot(b), LogPath: dir + "/0.log"}
+		b.StartTimer()
+		c, _, err := l.Start(deadline(b), r)
+		b.StopTimer()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Shutdown(deadline(b)); err != nil {
+			b.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
+// BenchmarkStop is the time from SIGKILL to the exit that is known.
+func BenchmarkStop(b *testing.B) {
+	l := newLauncher(b, 1)
+	b.StopTimer()
+	for range b.N {
+		box := run(b, l, newPlan("sleep"), nil)
+		b.StartTimer()
+		if err := box.Signal(deadline(b), 9); err != nil {
+			b.Fatal(err)
+		}
+		box.exited()
+		b.StopTimer()
+	}
+}
+
+// benchExec measures execs of a program that exits at once: until the answer
+// or until the exit is known.
+func benchExec(b *testing.B, p *plan.Plan, wait bool) {
+	l := newLauncher(b, 1)
+	box := run(b, l, p, nil)
+	proc := newProcess("exit", "0")
+	b.ResetTimer()
+	for range b.N {
+		ex, err := box.Exec(deadline(b), ExecRequest{Process: &proc})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !wait {
+			b.StopTimer()
+		}
+		if _, err := ex.Wait(deadline(b)); err != nil {
+			b.Fatal(err)
+		}
+		if !wait {
+			b.StartTimer()
+		}
+	}
+}
+
+func BenchmarkExecAnswer(b *testing.B) { benchExec(b, newPlan("sleep"), false) }
+
+func BenchmarkExecExit(b *testing.B) { benchExec(b, newPlan("sleep"), true) }
+
+func BenchmarkExecExitWithGroup(b *testing.B) {
+	p := newPlan("sleep")
+	p.Cgroup.V2 = newGroup(b, "")
+	benchExec(b, p, true)
+}
+
+func BenchmarkState(b *testing.B) {
+	l := newLauncher(b, 1)
+	box := run(b, l, newPlan("sleep"), nil)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := box.State(deadline(b)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// smaps adds up a process's memory in KiB.
+func smaps(tb testing.TB, pid int) map[string]int {
+	tb.Helper()
+	text, err := os.ReadFile("/proc/" + itoa(pid) + "/smaps_rollup")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sum := map[string]int{}
+	for line := range bytes.Lines(text) {
+		f := strings.Fields(string(line))
+		if len(f) == 3 {
+			sum[strings.TrimSuffix(f[0], ":")], _ = strconv.Atoi(f[1])
+		}
+	}
+	return sum
+}
+
+// TestMemory holds the shims of fifty containers to their budget: each with
+// a log, after an exec, and idle.
+func TestMemory(t *testing.T) {
+	const shims, budget = 50, 800 // KiB of PSS each
+	l := newLauncher(t, -1)
+	var pids []int
+	for range shims {
+		p := newPlan()
+		p.Process.Pause, p.Mounts, p.Devices, p.Links = true, nil, nil, nil
+		b := run(t, l, p, func(r *StartRequest) { r.Root = nil })
+		pids = append(pids, b.shimPID())
+	}
+	time.Sleep(3 * time.Second) // idleTime and a little
+	total := map[string]int{}
+	threads := 0
+	for _, pid := range pids {
+		for k, v := range smaps(t, pid) {
+			total[k] += v
+		}
+		tasks, _ := os.ReadDir("/proc/" + itoa(pid) + "/task")
+		threads += len(tasks)
+	}
+	pss := total["Pss"] / shims
+	t.Logf("each of %d shims: PSS %d KiB (anonymous %d, file %d), private dirty %d, RSS %d, threads %d",
+		shims, pss, total["Pss_Anon"]/shims, total["Pss_File"]/shims, total["Private_Dirty"]/shims, total["Rss"]/shims, threads/shims)
+	if pss > budget {
+		t.Errorf("PSS %d KiB, more than %d", pss, budget)
+	}
+}
