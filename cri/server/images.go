@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/imagestore/reference"
 )
 
 // pullFailure tells plan.Code what kind of failure the store's error is.
@@ -32,6 +33,9 @@ func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest
 	}
 	if err := s.checkHandler("image.runtime_handler", req.GetImage().GetRuntimeHandler()); err != nil {
 		return nil, err
+	}
+	if _, err := reference.Parse(ref); err != nil {
+		return nil, invalid("image.image", "%v", err)
 	}
 	var opt imagestore.PullOptions
 	if a := req.GetAuth(); a != nil {
