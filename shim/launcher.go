@@ -3,7 +3,6 @@ package shim
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -30,12 +29,13 @@ type LauncherConfig struct {
 // Launcher keeps spare shims and starts containers in them. Its methods may be
 // called from many goroutines at once.
 type Launcher struct {
-	cfg    LauncherConfig
-	spares chan *Client  // those that wait
-	refill chan struct{} // has a token when the pool may not be full
-	stop   context.Context
-	cancel context.CancelFunc
-	filler sync.WaitGroup
+	cfg     LauncherConfig
+	program *os.File      // sealed; see loadProgram
+	spares  chan *Client  // those that wait
+	refill  chan struct{} // has a token when the pool may not be full
+	stop    context.Context
+	cancel  context.CancelFunc
+	filler  sync.WaitGroup
 }
 
 // NewLauncher checks the configuration and begins to fill the pool of spares
@@ -45,12 +45,11 @@ func NewLauncher(cfg LauncherConfig) (*Launcher, error) {
 		cfg.Spares = DefaultSpares
 	}
 	cfg.Spares = max(cfg.Spares, 0)
-	if st, err := os.Stat(cfg.Binary); err != nil {
-		return nil, fmt.Errorf("shim program: %w", err)
-	} else if st.IsDir() || st.Mode()&0o111 == 0 {
-		return nil, fmt.Errorf("shim program %s: not executable", cfg.Binary)
+	program, err := loadProgram(cfg.Binary)
+	if err != nil {
+		return nil, err
 	}
-	l := &Launcher{cfg: cfg, spares: make(chan *Client, cfg.Spares), refill: make(chan struct{}, 1)}
+	l := &Launcher{cfg: cfg, program: program, spares: make(chan *Client, cfg.Spares), refill: make(chan struct{}, 1)}
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.filler.Go(l.fill)
 	return l, nil
@@ -60,6 +59,7 @@ func NewLauncher(cfg LauncherConfig) (*Launcher, error) {
 func (l *Launcher) Close() error {
 	l.cancel()
 	l.filler.Wait()
+	defer l.program.Close()
 	for {
 		select {
 		case c := <-l.spares:

@@ -18,7 +18,7 @@ func kids(tb testing.TB) []int {
 	tb.Helper()
 	var pids []int
 	for _, pid := range children(os.Getpid()) {
-		if exe, _ := os.Readlink("/proc/" + itoa(pid) + "/exe"); exe == shimBinary {
+		if exe, _ := os.Readlink("/proc/" + itoa(pid) + "/exe"); strings.HasPrefix(exe, "/memfd:varve-shim") {
 			pids = append(pids, pid)
 		}
 	}

@@ -64,13 +64,14 @@ func (l *Launcher) fork(socket int) (int, error) {
 	if l.cfg.OOMScoreAdj != nil {
 		argv = append(argv, strconv.Itoa(*l.cfg.OOMScoreAdj))
 	}
-	pid, err := syscall.ForkExec(l.cfg.Binary, argv, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", l.program.Fd()), argv, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   environment,
 		Files: []uintptr{null.Fd(), null.Fd(), stderr.Fd(), uintptr(socket)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	runtime.KeepAlive(stderr)
+	runtime.KeepAlive(l.program)
 	return pid, err
 }
 

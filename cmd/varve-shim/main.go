@@ -21,6 +21,8 @@ func main() {
 		os.Stderr.WriteString("usage: varve-shim [oom_score_adj], started by varved\n")
 		os.Exit(2)
 	}
+	// It runs from memory, so that the kernel names it for a descriptor.
+	_ = os.WriteFile("/proc/self/comm", []byte("varve-shim"), 0)
 	o := server.Options{Socket: socket}
 	if len(os.Args) == 2 {
 		o.OOMScoreAdj = os.Args[1]

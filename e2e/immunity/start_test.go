@@ -225,7 +225,9 @@ func TestCVE_2022_4318_NewlineInHome(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod()
 	env := func(name, value string) harness.Change {
-		return func(c *runtimeapi.ContainerConfig) { c.Envs = []*runtimeapi.KeyValue{{Key: name, Value: []byte(value)}} }
+		return func(c *runtimeapi.ContainerConfig) {
+			c.Envs = []*runtimeapi.KeyValue{{Key: name, Value: []byte(value)}}
+		}
 	}
 	asNobody := harness.Security(func(s *runtimeapi.LinuxContainerSecurityContext) { s.RunAsUser = &runtimeapi.Int64Value{Value: 4321} })
 	_, err := pod.TryCreate(env("HOME", "x\nroot2::0:0"), asNobody)
