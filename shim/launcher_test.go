@@ -36,7 +36,7 @@ func TestSparesAreRefilledAndEnd(t *testing.T) {
 	if err := unix.Kill(pids[0], unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the death of one", func() bool { return len(kids(t)) != 3 || kids(t)[0] != pids[0] })
+	until(t, "the end of one", func() bool { return unix.Kill(pids[0], 0) == unix.ESRCH })
 	boxes := make([]*box, 6) // more than wait
 	for i := range boxes {
 		boxes[i] = run(t, l, newPlan("sleep"), nil)
@@ -78,7 +78,8 @@ func startDaemon(t *testing.T, test string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+test+"$")
-	cmd.Env = append(os.Environ(), "SHIM_TEST_DAEMON="+dir)
+	// Its TempDir is below this one's, because it will not clean up.
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "SHIM_TEST_DAEMON="+dir)
 	cmd.Stderr, cmd.Stdout = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -121,12 +121,20 @@ func (c *Client) abandon(r *StartRequest) {
 // destroy kills a shim and everything that it has made. It is stopped first,
 // so that no child can appear after its children were listed. A child that
 // has not entered its cgroup yet is found as a child, any other in its cgroup.
+// A directory that is held even then is another shim's, with its container.
 func (c *Client) destroy(r *StartRequest) {
 	_ = unix.Kill(c.child, unix.SIGSTOP)
 	for _, pid := range children(c.child) {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
 	_ = unix.Kill(c.child, unix.SIGKILL)
+	select {
+	case <-c.Done():
+	case <-time.After(2 * lockPatience):
+	}
+	if busy, err := held(r.Dir); err != nil || busy {
+		return
+	}
 	for _, dir := range append([]string{r.Plan.Cgroup.V2}, r.Plan.Cgroup.V1...) {
 		if dir != "" {
 			_ = group.Kill(dir)
