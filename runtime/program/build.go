@@ -12,6 +12,7 @@ import (
 type builder struct {
 	ops          []Op
 	args         []Arg
+	lists        [][]string
 	data         []byte
 	step, object string
 }
@@ -19,6 +20,8 @@ type builder struct {
 func newBuilder(ops int) *builder {
 	return &builder{ops: make([]Op, 0, ops), args: make([]Arg, 0, 3*ops), data: make([]byte, 0, 4096)}
 }
+
+func (b *builder) program() *Program { return &Program{ops: b.ops, lists: b.lists} }
 
 func (b *builder) on(step, object string) { b.step, b.object = step, object }
 
@@ -72,12 +75,18 @@ func (b *builder) str(s string) Arg {
 	return raw(buf, cString)
 }
 
-func (b *builder) words(as form, size int, v ...uint64) Arg {
+// strs is an array of strings.
+func (b *builder) strs(list []string) Arg {
+	b.lists = append(b.lists, list)
+	return Arg{kind: vector, num: uint64(len(b.lists) - 1)}
+}
+
+func (b *builder) words(f form, size int, v ...uint64) Arg {
 	buf := b.bytes(size)
 	for i, w := range v {
 		binary.NativeEndian.PutUint64(buf[8*i:], w)
 	}
-	return raw(buf, as)
+	return raw(buf, f)
 }
 
 // The registers by what they hold.
@@ -116,7 +125,7 @@ func (b *builder) setAttr(m Arg, set uint64, recursive bool) *Op {
 	if recursive {
 		at |= unix.AT_RECURSIVE
 	}
-	return b.call(unix.SYS_MOUNT_SETATTR, "mount_setattr", m, noPath, bits(at, atFlags),
+	return b.call(unix.SYS_MOUNT_SETATTR, "mount_setattr", m, noPath, as(at, atBits),
 		b.words(mountAttr, 32, set), num(32))
 }
 
@@ -126,7 +135,7 @@ func (b *builder) clone(dir Arg, recursive bool) *Op {
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	return b.call(unix.SYS_OPEN_TREE, "open_tree", dir, noPath, bits(flags, atFlags))
+	return b.call(unix.SYS_OPEN_TREE, "open_tree", dir, noPath, as(flags, atBits))
 }
 
 // attach appends a move_mount of the detached mount m onto t.

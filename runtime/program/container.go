@@ -9,13 +9,13 @@ import (
 // that runs it has already joined or made every namespace but the cgroup
 // one, mounted all but procfs, and has the container's root as its own.
 func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
-	b := newBuilder(160)
+	b := newBuilder(112)
 	b.cgroups(p.Cgroup.V1, f.Cgroups)
 	for _, n := range p.Namespaces {
 		if n.Type == unix.CLONE_NEWCGROUP && n.Path == "" {
 			// Only now: its root is the cgroup of the caller.
 			b.on("make namespace", "cgroup")
-			b.call(unix.SYS_UNSHARE, "unshare", bits(unix.CLONE_NEWCGROUP, namespaceFlags))
+			b.call(unix.SYS_UNSHARE, "unshare", as(unix.CLONE_NEWCGROUP, namespaceBits))
 		}
 	}
 	for i := range p.Mounts {
@@ -30,19 +30,19 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 		b.mask(path, f)
 	}
 	b.process(cmd, f, h)
-	return &Program{ops: b.ops}
+	return b.program()
 }
 
 // Exec builds the program of a further process of a container.
 func Exec(cgroups []string, cmd Command, f Files, h Host) *Program {
-	b := newBuilder(80)
+	b := newBuilder(72)
 	b.cgroups(cgroups, f.Cgroups)
 	// The PID namespace is the one that the thread set for its children.
 	const all = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 	b.on("join namespaces", "of the container")
-	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), bits(all, namespaceFlags))
+	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), as(all, namespaceBits))
 	b.process(cmd, f, h)
-	return &Program{ops: b.ops}
+	return b.program()
 }
 
 // cgroups moves the child into its cgroups: "0" is the writer itself.
@@ -69,7 +69,7 @@ func (b *builder) process(cmd Command, f Files, h Host) {
 	if p.Umask >= 0 {
 		umask = uint64(p.Umask)
 	}
-	b.call(unix.SYS_UMASK, "umask", Arg{num: umask, form: octal})
+	b.call(unix.SYS_UMASK, "umask", as(umask, octal))
 	if p.Cwd != "" {
 		b.enter(p.Cwd, p.UID != 0)
 	}
@@ -94,14 +94,14 @@ func (b *builder) execute(cmd Command, f Files) {
 	p := cmd.Process
 	if f.Exe >= 0 {
 		b.on("execute", "the pause program")
-		args := &p.Args
-		if len(p.Args) == 0 {
-			args = &[]string{"pause"} // what process lists show
+		args := p.Args
+		if len(args) == 0 {
+			args = []string{"pause"} // what process lists show
 		}
-		b.call(unix.SYS_EXECVEAT, "execveat", fd(exeFD, "exe"), noPath, strs(args), strs(&p.Env),
-			bits(unix.AT_EMPTY_PATH, atFlags))
+		b.call(unix.SYS_EXECVEAT, "execveat", fd(exeFD, "exe"), noPath, b.strs(args), b.strs(p.Env),
+			as(unix.AT_EMPTY_PATH, atBits))
 		return
 	}
 	b.on("execute", cmd.Path)
-	b.call(unix.SYS_EXECVE, "execve", b.str(cmd.Path), strs(&p.Args), strs(&p.Env))
+	b.call(unix.SYS_EXECVE, "execve", b.str(cmd.Path), b.strs(p.Args), b.strs(p.Env))
 }

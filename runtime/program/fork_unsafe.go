@@ -152,21 +152,21 @@ func (p *Program) lower() *image {
 			r.on[k].errno, r.on[k].skip = uint16(s.Errno), s.N
 		}
 		for k, a := range o.Args {
-			r.arg[k], r.reg[k] = im.value(a)
+			r.arg[k], r.reg[k] = im.value(p, a)
 		}
 	}
 	p.lowered = im
 	return im
 }
 
-func (im *image) value(a Arg) (value uintptr, reg uint8) {
+func (im *image) value(p *Program, a Arg) (value uintptr, reg uint8) {
 	switch a.kind {
 	case register:
 		return 0, uint8(a.reg)
 	case buffer:
 		return uintptr(unsafe.Pointer(unsafe.SliceData(a.buf))), 0
 	case vector:
-		return im.vector(*a.list), 0
+		return im.vector(p.lists[a.num]), 0
 	case filter:
 		f := &unix.SockFprog{
 			Len:    uint16(len(a.buf) / filterSize),

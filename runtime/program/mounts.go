@@ -31,7 +31,7 @@ func (b *builder) proc(m *plan.Mount, f Files) {
 	}
 	b.call(unix.SYS_FSCONFIG, "fsconfig", from(context), name(unix.FSCONFIG_CMD_CREATE, "CREATE"))
 	b.call(unix.SYS_FSMOUNT, "fsmount", from(context), name(unix.FSMOUNT_CLOEXEC, "CLOEXEC"),
-		bits(m.AttrSet, attrFlags)).to(procMount)
+		as(m.AttrSet, attrBits)).to(procMount)
 	b.attach(from(procMount), fd(f.ProcTarget, "proc"))
 	for _, below := range f.BelowProc {
 		b.on("mount", m.Target+"/"+below.Target)

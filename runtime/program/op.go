@@ -39,14 +39,12 @@ type Call struct {
 // Arg is one argument. A program is built on the start path and hardly ever
 // printed, so an Arg holds what its text is made from, not the text.
 type Arg struct {
-	kind  argKind
-	form  form
-	reg   Reg
-	num   uint64
-	text  string // form's parameter
-	buf   []byte
-	list  *[]string
-	names []flagName
+	kind argKind
+	form form
+	reg  Reg
+	num  uint64
+	text string // form's parameter
+	buf  []byte
 }
 
 type argKind uint8
@@ -55,7 +53,7 @@ const (
 	number   argKind = iota
 	register         // the value of reg
 	buffer           // the address of buf
-	vector           // the address of a NULL-terminated array of the strings in list
+	vector           // the address of a NULL-terminated array of the program's list num
 	filter           // the address of a struct sock_fprog over buf
 )
 
@@ -65,31 +63,33 @@ type form uint8
 const (
 	decimal form = iota
 	octal
-	named     // text
-	role      // a descriptor: @text
-	flags     // bits of names
-	cString   // buf up to its zero byte, quoted
-	plain     // buf, quoted
-	openHow   // struct open_how
-	mountAttr // attr_set of struct mount_attr
-	limits    // struct rlimit64
-	groups    // gid_t array
-	capData   // struct __user_cap_data_struct[2]
+	named // text
+	role  // a descriptor: @text
+	hex
+	atBits        // flags of open_tree and AT_
+	attrBits      // MOUNT_ATTR_
+	namespaceBits // CLONE_NEW
+	cString       // buf up to its zero byte, quoted
+	plain         // buf, quoted
+	openHow       // struct open_how
+	mountAttr     // attr_set of struct mount_attr
+	limits        // struct rlimit64
+	groups        // gid_t array
+	capData       // struct __user_cap_data_struct[2]
 )
 
 func num(n uint64) Arg               { return Arg{num: n} }
 func name(n uint64, text string) Arg { return Arg{num: n, form: named, text: text} }
-func bits(n uint64, names []flagName) Arg {
-	return Arg{num: n, form: flags, names: names}
-}
 
 // fd prints the descriptor's role, not its number, which differs from run to
 // run.
 func fd(n int, what string) Arg { return Arg{num: uint64(n), form: role, text: what} }
 
+// as prints the number in the given form.
+func as(n uint64, f form) Arg { return Arg{num: n, form: f} }
+
 func from(r Reg) Arg            { return Arg{kind: register, reg: r} }
 func raw(b []byte, as form) Arg { return Arg{kind: buffer, buf: b, form: as} }
-func strs(list *[]string) Arg   { return Arg{kind: vector, list: list} }
 func bpf(prog []byte) Arg       { return Arg{kind: filter, buf: prog} }
 func opaque(b []byte, text string) Arg {
 	return Arg{kind: buffer, buf: b, form: named, text: text}

@@ -11,12 +11,12 @@ import (
 func (p *Program) String() string {
 	var b strings.Builder
 	for i := range p.ops {
-		p.ops[i].print(&b, i)
+		p.ops[i].print(&b, i, p.lists)
 	}
 	return b.String()
 }
 
-func (o *Op) print(b *strings.Builder, index int) {
+func (o *Op) print(b *strings.Builder, index int, lists [][]string) {
 	at := itoa(index)
 	b.WriteString(strings.Repeat(" ", max(0, 3-len(at))) + at + "  ")
 	if o.Unless != 0 {
@@ -31,7 +31,7 @@ func (o *Op) print(b *strings.Builder, index int) {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(a.print())
+		b.WriteString(a.print(lists))
 	}
 	b.WriteByte(')')
 	for _, s := range o.On {
@@ -47,13 +47,13 @@ func (o *Op) print(b *strings.Builder, index int) {
 
 func (r Reg) print() string { return "$" + itoa(int(r)) }
 
-func (a Arg) print() string {
+func (a Arg) print(lists [][]string) string {
 	switch a.kind {
 	case register:
 		return a.reg.print()
 	case vector:
-		quoted := make([]string, len(*a.list))
-		for i, s := range *a.list {
+		quoted := make([]string, len(lists[a.num]))
+		for i, s := range lists[a.num] {
 			quoted[i] = strconv.Quote(s)
 		}
 		return "[" + strings.Join(quoted, " ") + "]"
@@ -69,8 +69,14 @@ func (a Arg) print() string {
 		return a.text
 	case role:
 		return "@" + a.text
-	case flags:
-		return flagText(a.num, a.names)
+	case hex:
+		return "0x" + strconv.FormatUint(a.num, 16)
+	case atBits:
+		return flagText(a.num, atFlags)
+	case attrBits:
+		return flagText(a.num, attrFlags)
+	case namespaceBits:
+		return flagText(a.num, namespaceFlags)
 	}
 	return strconv.FormatUint(a.num, 10)
 }
@@ -78,7 +84,7 @@ func (a Arg) print() string {
 func (a Arg) printBuffer() string {
 	word := func(i int) uint64 { return binary.NativeEndian.Uint64(a.buf[8*i:]) }
 	half := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(a.buf[4*i:])) }
-	hex := func(v uint64) string { return strconv.FormatUint(v, 16) }
+	digits := func(v uint64) string { return strconv.FormatUint(v, 16) }
 	switch a.form {
 	case cString:
 		return strconv.Quote(string(a.buf[:len(a.buf)-1]))
@@ -91,7 +97,7 @@ func (a Arg) printBuffer() string {
 	case limits:
 		return "{" + limit(word(0)) + " " + limit(word(1)) + "}"
 	case capData:
-		return "{eff " + hex(half(3)<<32|half(0)) + " perm " + hex(half(4)<<32|half(1)) + " inh " + hex(half(5)<<32|half(2)) + "}"
+		return "{eff " + digits(half(3)<<32|half(0)) + " perm " + digits(half(4)<<32|half(1)) + " inh " + digits(half(5)<<32|half(2)) + "}"
 	case groups:
 		text := make([]string, len(a.buf)/4)
 		for i := range text {

@@ -114,5 +114,5 @@ func (b *builder) seccomp(p *plan.Process) {
 	}
 	b.on("load seccomp filter", "")
 	b.call(unix.SYS_SECCOMP, "seccomp", name(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"),
-		bits(uint64(p.SeccompFlags), nil), bpf(p.Seccomp))
+		as(uint64(p.SeccompFlags), hex), bpf(p.Seccomp))
 }

@@ -15,7 +15,8 @@ const filterSize = 8
 // Program is a list of calls; the last one executes another program.
 type Program struct {
 	ops     []Op
-	lowered *image // what the last Run's child walked
+	lists   [][]string // of the arguments that are arrays of strings
+	lowered *image     // what the last Run's child walked
 }
 
 // Ops returns the calls.
@@ -135,7 +136,7 @@ func (p *Program) check() error {
 	for i := range p.ops {
 		o := &p.ops[i]
 		for _, a := range o.Args {
-			if a.cut() {
+			if p.cut(a) {
 				return &Failure{Op: i, Step: o.Step, Object: o.Object, Errno: unix.EINVAL}
 			}
 		}
@@ -143,9 +144,9 @@ func (p *Program) check() error {
 	return nil
 }
 
-func (a Arg) cut() bool {
+func (p *Program) cut(a Arg) bool {
 	if a.kind == vector {
-		for _, s := range *a.list {
+		for _, s := range p.lists[a.num] {
 			if strings.IndexByte(s, 0) >= 0 {
 				return true
 			}

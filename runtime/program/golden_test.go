@@ -1,0 +1,122 @@
+package program
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/varve-cri/varve/runtime/plan"
+	"golang.org/x/sys/unix"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got:\n%s", file, got)
+	}
+}
+
+const attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+
+func samplePlan() *plan.Plan {
+	return &plan.Plan{
+		ID:         "sample",
+		Namespaces: []plan.Namespace{{Type: unix.CLONE_NEWNS}, {Type: unix.CLONE_NEWPID}, {Type: unix.CLONE_NEWCGROUP}},
+		Mounts:     []plan.Mount{{Target: "/proc", Type: "proc", AttrSet: attrs, Data: []string{"hidepid=2"}}},
+		Masked:     []string{"/proc/keys", "/proc/acpi", "/proc/scsi", "/sys/firmware"},
+		Readonly:   []string{"/proc/sys", "/opt"},
+		Cgroup:     plan.Cgroup{V1: []string{"/sys/fs/cgroup/memory/pod/x"}},
+		Process: plan.Process{
+			Args: []string{"sh", "-c", "true"}, Env: []string{"PATH=/bin"}, Cwd: "/work", Umask: -1,
+			Caps:    plan.Caps{Bounding: 0x400, Effective: 0x400, Permitted: 0x400},
+			Seccomp: make([]byte, 80),
+			Rlimits: []plan.Rlimit{{Type: unix.RLIMIT_NOFILE, Soft: 1024, Hard: unix.RLIM_INFINITY}},
+		},
+	}
+}
+
+func sampleFiles() Files {
+	f := None()
+	f.Proc, f.Null, f.Empty, f.ProcTarget, f.Init, f.In, f.Out, f.Err = 10, 11, 12, 13, 14, 15, 16, 17
+	f.Cgroups = []int{18}
+	f.Known = map[string]Kind{"/proc/keys": Other, "/proc/acpi": Directory}
+	return f
+}
+
+var sampleHost = Host{Bounding: 0xc00}
+
+func TestProgramOfContainer(t *testing.T) {
+	p, f := samplePlan(), sampleFiles()
+	f.BelowProc = []BelowProc{{Target: "uptime", Source: 19}}
+	cmd := Command{Path: "/bin/sh", Process: &p.Process}
+	golden(t, "root", Container(p, cmd, f, sampleHost).String())
+
+	p.Process.UID, p.Process.GID, p.Process.Groups = 1000, 1000, []uint32{1, 2}
+	p.Process.Caps = plan.Caps{Bounding: 0x400, Effective: 0x400, Permitted: 0x400, Inheritable: 0xffff, Ambient: 0x400}
+	p.Process.NoNewPrivs = true
+	p.Process.OOMScoreAdj, p.Process.SetOOMScoreAdj = -5, true
+	p.Process.AppArmor, p.Process.SELinux = "profile", "u:r:t:s0"
+	p.Process.Terminal, f.Terminal = true, 20
+	golden(t, "user", Container(p, cmd, f, sampleHost).String())
+}
+
+func TestProgramOfExec(t *testing.T) {
+	p := samplePlan()
+	cmd := Command{Path: "/bin/sh", Process: &p.Process}
+	golden(t, "exec", Exec(p.Cgroup.V1, cmd, sampleFiles(), sampleHost).String())
+}
+
+func TestProgramOfPause(t *testing.T) {
+	p := &plan.Plan{
+		ID: "pause", Namespaces: []plan.Namespace{{Type: unix.CLONE_NEWPID}},
+		Process: plan.Process{Pause: true, Cwd: "/", Umask: -1, NoNewPrivs: true},
+	}
+	f := sampleFiles()
+	f.Exe, f.ProcTarget = 21, -1
+	golden(t, "pause", Container(p, Command{Process: &p.Process}, f, sampleHost).String())
+}
+
+// What must hold of the order in every program.
+func TestOrder(t *testing.T) {
+	for _, nnp := range []bool{false, true} {
+		p := samplePlan()
+		p.Process.UID, p.Process.NoNewPrivs = 1000, nnp
+		at := map[string]int{}
+		ops := Container(p, Command{Path: "/bin/sh", Process: &p.Process}, sampleFiles(), sampleHost).Ops()
+		for i, o := range ops {
+			at[o.Call.Name] = i // the last of each
+			if o.Call.Name == "close_range" {
+				at["first close"] = i
+			}
+		}
+		for _, pair := range [][2]string{
+			{"setsid", "dup3"}, {"dup3", "close_range"}, {"close_range", "rt_sigaction"}, {"prlimit64", "capset"},
+			{"setgroups", "setresgid"}, {"setresgid", "setresuid"}, {"setresuid", "capset"}, {"move_mount", "setsid"},
+		} {
+			if at[pair[0]] >= at[pair[1]] {
+				t.Errorf("no_new_privs %t: %s comes after %s", nnp, pair[0], pair[1])
+			}
+		}
+		if last := at["seccomp"] == len(ops)-2; last != nnp {
+			t.Errorf("no_new_privs %t: the filter is call %d of %d", nnp, at["seccomp"], len(ops))
+		}
+		for i, o := range ops {
+			if o.Step == "enter working directory" && i < at["close_range"] {
+				t.Errorf("the working directory is entered with descriptors open, by call %d", i)
+			}
+		}
+	}
+}
