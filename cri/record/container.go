@@ -131,6 +131,9 @@ func (c *Container) Exit(e Exit) error {
 	case Starting, Running, Unknown:
 		c.State, c.PID = Exited, 0
 		c.ExitCode, c.EndedAt, c.Message = e.Code, e.At.UnixNano(), e.Message
+		// The start is noted when the shim's answer is here; a quick program has
+		// ended by then, and nothing ends before it starts.
+		c.StartedAt = min(c.StartedAt, c.EndedAt)
 		switch {
 		case e.OOM:
 			c.Reason = ReasonOOMKilled
