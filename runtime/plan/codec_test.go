@@ -18,7 +18,7 @@ func sample() *Plan {
 		Devices: []Device{{Path: "/dev/x", Kind: 'c', Major: 1, Minor: 1<<32 - 1, Mode: 0o666, UID: 1, GID: 2}},
 		Links:   []Link{{Path: "/l", Target: "t"}},
 		Masked:  []string{"/m"}, Readonly: []string{"/r", ""},
-		Cgroup:  Cgroup{V1: []string{"/a", "/b"}, V2: "/c"},
+		Cgroup: Cgroup{V1: []string{"/a", "/b"}, V2: "/c"},
 		Process: Process{
 			Args: []string{"a", ""}, Env: []string{"K=v"}, Cwd: "/", Terminal: true, Rows: 65535, Cols: 1, UID: 1<<32 - 1, GID: 7,
 			Groups: []uint32{1, 1 << 31}, Umask: -1, Caps: Caps{1, 2, 3, 4, 1 << 63}, NoNewPrivs: true, Seccomp: []byte{0, 1, 255},
