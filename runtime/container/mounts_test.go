@@ -164,6 +164,20 @@ func TestPropagation(t *testing.T) {
 	equal(t, "private", strings.ContainsAny(strings.SplitN(o.Mounts["/private"], " - ", 2)[0], ":"), false)
 }
 
+// To share what is private is refused, and the mount is named.
+func TestSharedNeedsASharedSource(t *testing.T) {
+	dir := tempDir(t)
+	submount(t, dir)
+	if err := unix.Mount("", dir, "", unix.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	p := newPlan("/bin/probe")
+	p.Mounts = append(p.Mounts, plan.Mount{Target: "/x", Type: "bind", Source: dir, Propagation: unix.MS_SHARED | unix.MS_REC})
+	e := refused(t, p, newRoot(t, nil))
+	equal(t, "error", e.Error(),
+		"check propagation of mount source "+dir+": it is on the mount "+dir+", which is not shared: invalid argument")
+}
+
 func submount(t *testing.T, dir string) {
 	t.Helper()
 	if err := unix.Mount("sub", dir, "tmpfs", 0, ""); err != nil {

@@ -68,6 +68,11 @@ func (s *start) openSources() error {
 			s.sources[i].fd = -1
 			continue
 		}
+		if m.Propagation&unix.MS_SHARED != 0 {
+			if err := sharedSource(s.self.proc, m.Source); err != nil {
+				return fail("check propagation of mount source", m.Source, err)
+			}
+		}
 		fd, err := mount.Clone(unix.AT_FDCWD, m.Source, m.Recursive, m.NoFollow)
 		if err != nil {
 			return fail("open mount source", m.Source, err)
