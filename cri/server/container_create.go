@@ -124,6 +124,7 @@ func (r *create) sources(ctx context.Context) error {
 func (r *create) record(context.Context) error {
 	rec := r.c.rec.Load()
 	rec.Owe(record.DutyLayer, rec.ID)
+	rec.Owe(record.DutyCgroup, rec.Cgroup)
 	return r.s.records.SaveContainer(rec)
 }
 

@@ -58,7 +58,7 @@ func (s *Server) ended(c *container, e record.Exit) {
 	}
 	// The exit is shown also when it cannot be written: the shim has it on
 	// record as well.
-	if err := s.noteContainer(c, func(r *record.Container) error { return r.Exit(e) }); err != nil && !isNotFound(err) {
+	if err := s.changeContainer(c, tryToSave, func(r *record.Container) error { return r.Exit(e) }); err != nil && !isNotFound(err) {
 		klog.ErrorS(err, "Exit ignored", "container", c.id)
 	}
 	c.client.Store(nil)

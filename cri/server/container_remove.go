@@ -17,7 +17,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 	err := s.steps.Run(ctx, op, []step.Step{
 		{Name: "kill", Do: func(ctx context.Context) error { return s.kill(ctx, c) }},
 		{Name: "mark", Do: func(context.Context) error {
-			return s.noteContainer(c, func(r *record.Container) error { return r.MarkRemoving() })
+			return s.changeContainer(c, onlyShow, func(r *record.Container) error { return r.MarkRemoving() })
 		}},
 		{Name: "cgroup", Do: func(ctx context.Context) error { return s.tidy(ctx, c) }},
 		{Name: "layer", Do: func(context.Context) error { return s.images.RemoveRW(c.id) }},
@@ -35,8 +35,8 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 // when that could not.
 func (s *Server) tidy(ctx context.Context, c *container) error {
 	rec := c.rec.Load()
-	if !rec.Owes(record.DutyCgroup) {
-		return nil
+	if rec.StartedAt == 0 && rec.EndedAt == 0 {
+		return nil // never started
 	}
 	select {
 	case <-c.tidied.ch:

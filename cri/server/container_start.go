@@ -58,7 +58,7 @@ func (r *start) run(ctx context.Context) error {
 			return rec.Clone().Start()
 		}},
 		{Name: "plan", Do: r.prepare},
-		{Name: "record", Do: r.record},
+		{Name: "mark", Do: r.mark},
 		{Name: "cgroup", Do: r.cgroup, Undo: func(context.Context) error { return r.group.Remove() }},
 		{Name: "compile", Do: r.compile},
 		{Name: "root", Do: r.mount, Undo: func(context.Context) error { return r.root.Close() }},
@@ -83,14 +83,12 @@ func (r *start) prepare(ctx context.Context) error {
 	return ensureShm(ctx, r.c.pod, dir)
 }
 
-// record notes that the start has begun and that a cgroup will be owed. From
-// here on the container is used up whatever happens: its layer's mount does
-// not sync, so that it can be mounted once only.
-func (r *start) record(context.Context) error {
-	return r.s.updateContainer(r.c, func(rec *record.Container) error {
-		rec.Owe(record.DutyCgroup, rec.Cgroup)
-		return rec.Start()
-	})
+// mark shows that the start has begun. From here on the container is used up
+// whatever happens: its layer's mount does not sync, so that it can be mounted
+// once only. Nothing is written: the cgroup is owed since the creation, and a
+// restart finds the shim, if it came to that.
+func (r *start) mark(context.Context) error {
+	return r.s.changeContainer(r.c, onlyShow, func(rec *record.Container) error { return rec.Start() })
 }
 
 func (r *start) cgroup(context.Context) error {
@@ -137,7 +135,7 @@ func (r *start) kill(ctx context.Context) error {
 }
 
 func (r *start) publish(context.Context) error {
-	err := r.s.updateContainer(r.c, func(rec *record.Container) error { return rec.Started(r.pid, time.Now()) })
+	err := r.s.changeContainer(r.c, mustSave, func(rec *record.Container) error { return rec.Started(r.pid, time.Now()) })
 	if err != nil {
 		return err
 	}
@@ -161,7 +159,7 @@ func (r *start) failed(cause error) {
 	if errors.As(cause, &st) {
 		code = st.ExitCode()
 	}
-	err := r.s.noteContainer(r.c, func(rec *record.Container) error {
+	err := r.s.changeContainer(r.c, tryToSave, func(rec *record.Container) error {
 		return rec.StartFailed(code, fmt.Sprint(cause), time.Now())
 	})
 	if err != nil {

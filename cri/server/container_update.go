@@ -41,7 +41,7 @@ func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.U
 		res.Devices = devices
 		pr.plan.Spec.Linux.Resources = res
 	}
-	err = s.updateContainer(c, func(r *record.Container) error { return r.Update(next) })
+	err = s.changeContainer(c, mustSave, func(r *record.Container) error { return r.Update(next) })
 	if err != nil {
 		return nil, err
 	}

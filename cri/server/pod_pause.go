@@ -62,7 +62,7 @@ func (s *Server) watchPause(p *pod, client *shim.Client) {
 	if errors.Is(client.Err(), shim.ErrClosed) {
 		return
 	}
-	_ = s.notePod(p, func(r *record.Pod) error {
+	_ = s.changePod(p, tryToSave, func(r *record.Pod) error {
 		if r.State != record.PodReady {
 			return r.CheckStartable() // being stopped anyway
 		}

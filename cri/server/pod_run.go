@@ -195,7 +195,7 @@ func (r *podRun) files(context.Context) error {
 func (r *podRun) pause(ctx context.Context) error { return r.s.startPause(ctx, r.pod) }
 
 func (r *podRun) ready(context.Context) error {
-	err := r.s.updatePod(r.pod, func(rec *record.Pod) error {
+	err := r.s.changePod(r.pod, mustSave, func(rec *record.Pod) error {
 		rec.Network = r.net
 		return rec.MarkReady()
 	})

@@ -49,7 +49,11 @@ func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) e
 			if was != record.PodReady && was != record.PodPreparing {
 				return nil
 			}
-			return s.notePod(p, func(r *record.Pod) error { return r.MarkStopped("") })
+			how := onlyShow // a pod that lost its namespaces is found out by a restart
+			if rec.Owes(record.DutyNetwork) {
+				how = tryToSave // one that lost its address is not
+			}
+			return s.changePod(p, how, func(r *record.Pod) error { return r.MarkStopped("") })
 		}},
 		{Name: "containers", Do: func(ctx context.Context) error { return s.killAll(ctx, p) }},
 		{Name: "pause", Do: func(ctx context.Context) error {
@@ -61,7 +65,7 @@ func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) e
 		{Name: "network", Do: func(ctx context.Context) error { return s.detachPod(ctx, p, leave) }},
 		{Name: "namespaces", Do: func(context.Context) error { return namespace.Unpin(dir + "/ns") }},
 		{Name: "shm", Do: func(context.Context) error { return unmountShm(dir) }},
-		{Name: "duties", Do: func(context.Context) error { return s.notePod(p, acquitStopped) }},
+		{Name: "duties", Do: func(context.Context) error { return s.changePod(p, tryToSave, acquitStopped) }},
 	})
 	if err == nil && was == record.PodReady {
 		s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, p.id, p)
@@ -148,7 +152,7 @@ func (s *Server) removePod(ctx context.Context, p *pod) error {
 	op := step.Op{Verb: "RemovePodSandbox", Object: podName(rec.Config.GetMetadata()), ID: p.id}
 	err := s.steps.Run(ctx, op, []step.Step{
 		{Name: "mark", Do: func(context.Context) error {
-			return s.notePod(p, func(r *record.Pod) error { return r.MarkRemoving() })
+			return s.changePod(p, onlyShow, func(r *record.Pod) error { return r.MarkRemoving() })
 		}},
 		{Name: "containers", Do: func(ctx context.Context) error { return s.removeAll(ctx, p) }},
 		// Only what varve made: a kubelet's pod group is the kubelet's to remove.

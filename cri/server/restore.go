@@ -104,9 +104,11 @@ func (s *Server) adoptContainer(ctx context.Context, c *container) {
 	rec := c.rec.Load()
 	switch rec.State {
 	case record.Created:
-		if !s.hasLayer(c.id) { // Create was cut off before its answer
+		if !s.hasLayer(c.id) { // Create or Remove was cut off before its answer
 			s.discard(ctx, c)
+			return
 		}
+		s.findStarted(ctx, c)
 	case record.Starting, record.Running, record.Unknown:
 		s.findShim(ctx, c)
 	case record.Exited:
@@ -143,7 +145,31 @@ func (s *Server) findShim(ctx context.Context, c *container) {
 		return
 	}
 	klog.ErrorS(err, "Shim does not answer", "container", c.id)
-	_ = s.noteContainer(c, func(r *record.Container) error { return r.Lost("its shim does not answer: " + err.Error()) })
+	_ = s.changeContainer(c, tryToSave, func(r *record.Container) error { return r.Lost("its shim does not answer: " + err.Error()) })
+}
+
+// findStarted looks whether the start of a created container had come as far
+// as a shim when the daemon before us ended.
+func (s *Server) findStarted(ctx context.Context, c *container) {
+	dir := s.records.ContainerDir(c.id)
+	ctx, cancel := context.WithTimeout(ctx, adoptPatience)
+	defer cancel()
+	client, err := shim.Dial(ctx, dir)
+	e, rerr := shim.ReadExit(dir)
+	if err != nil && rerr != nil {
+		if err := cgroup.Open(c.rec.Load().Cgroup).Remove(); err != nil {
+			klog.ErrorS(err, "Cgroup of a start that was cut off is left", "container", c.id)
+		}
+		return
+	}
+	if err := s.changeContainer(c, onlyShow, func(r *record.Container) error { return r.Start() }); err != nil {
+		klog.ErrorS(err, "Container is not restored", "container", c.id)
+	}
+	if err == nil {
+		s.adoptRunning(ctx, c, client)
+		return
+	}
+	s.ended(c, record.Exit{Code: e.Code, OOM: e.OOM, At: e.At})
 }
 
 // goneShim ends a container that nobody holds. One that was only being
@@ -157,7 +183,7 @@ func (s *Server) goneShim(c *container) {
 	if err := errors.Join(group.Kill(), group.Remove()); err != nil {
 		klog.ErrorS(err, "Half-started container is not cleaned", "container", c.id)
 	}
-	err := s.noteContainer(c, func(r *record.Container) error {
+	err := s.changeContainer(c, tryToSave, func(r *record.Container) error {
 		return r.StartFailed(128, "the daemon was stopped while it started the container", time.Now())
 	})
 	if err != nil {
@@ -172,7 +198,7 @@ func (s *Server) adoptRunning(ctx context.Context, c *container, client *shim.Cl
 	if c.rec.Load().State != record.Running {
 		st, err := client.State(ctx)
 		if err == nil {
-			err = s.updateContainer(c, func(r *record.Container) error { return r.Started(st.PID, st.StartedAt) })
+			err = s.changeContainer(c, mustSave, func(r *record.Container) error { return r.Started(st.PID, st.StartedAt) })
 		}
 		if err != nil {
 			klog.ErrorS(err, "Shim does not say its state", "container", c.id)

@@ -10,7 +10,6 @@ import (
 
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/network"
@@ -84,88 +83,6 @@ func newID() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	return hex.EncodeToString(b[:])
-}
-
-// updatePod applies an event to the pod's record: the file first, then what
-// readers see.
-func (s *Server) updatePod(p *pod, event func(*record.Pod) error) error {
-	return s.changePod(p, event, true)
-}
-
-// notePod is updatePod for events on the way down. They take effect also when
-// the file cannot be written: a full disk must not keep a pod from being
-// stopped and removed, and a restart finds out by itself.
-func (s *Server) notePod(p *pod, event func(*record.Pod) error) error {
-	return s.changePod(p, event, false)
-}
-
-func (s *Server) changePod(p *pod, event func(*record.Pod) error, strict bool) error {
-	p.write.Lock()
-	defer p.write.Unlock()
-	if p.dead {
-		return notFound("pod", p.id)
-	}
-	r := p.rec.Load().Clone()
-	if err := event(r); err != nil {
-		return err
-	}
-	if err := s.records.SavePod(r); err != nil {
-		if strict {
-			return err
-		}
-		klog.ErrorS(err, "State is not on record", "pod", p.id, "state", r.State)
-	}
-	p.rec.Store(r)
-	return nil
-}
-
-// updateContainer is updatePod for containers.
-func (s *Server) updateContainer(c *container, event func(*record.Container) error) error {
-	return s.changeContainer(c, event, true)
-}
-
-// noteContainer is notePod for containers.
-func (s *Server) noteContainer(c *container, event func(*record.Container) error) error {
-	return s.changeContainer(c, event, false)
-}
-
-func (s *Server) changeContainer(c *container, event func(*record.Container) error, strict bool) error {
-	c.write.Lock()
-	defer c.write.Unlock()
-	if c.dead {
-		return notFound("container", c.id)
-	}
-	r := c.rec.Load().Clone()
-	if err := event(r); err != nil {
-		return err
-	}
-	if err := s.records.SaveContainer(r); err != nil {
-		if strict {
-			return err
-		}
-		klog.ErrorS(err, "State is not on record", "container", c.id, "state", r.State)
-	}
-	c.rec.Store(r)
-	return nil
-}
-
-// forgetPod deletes the pod's record for good: an exit that is noticed late
-// must not write it anew.
-func (s *Server) forgetPod(p *pod) error {
-	p.write.Lock()
-	defer p.write.Unlock()
-	err := s.records.DeletePod(p.id)
-	p.dead = err == nil
-	return err
-}
-
-// forgetContainer is forgetPod for containers.
-func (s *Server) forgetContainer(c *container) error {
-	c.write.Lock()
-	defer c.write.Unlock()
-	err := s.records.DeleteContainer(c.id)
-	c.dead = err == nil
-	return err
 }
 
 // lockPod finds the pod and takes its lock; the caller releases it. A pod that
