@@ -18,7 +18,8 @@ import (
 // containers' roots as /bin/probe and answers by its first argument.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "probe" {
-		os.Exit(probe(os.Args[1:]))
+		code := probe(os.Args[1:])
+		unix.Exit(code) // not os.Exit, where a binary built for coverage has something to say
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "become a subreaper:", err)
@@ -174,6 +175,9 @@ func reap(tb testing.TB, st *Started) {
 	wait(tb, st)
 }
 
+// waited holds what has been waited for.
+var waited = map[*Started]bool{}
+
 // wait waits for the process and returns its exit code, or minus its signal.
 func wait(tb testing.TB, st *Started) int {
 	tb.Helper()
@@ -187,6 +191,7 @@ func wait(tb testing.TB, st *Started) int {
 			tb.Fatal("wait:", err)
 		}
 	}
+	waited[st] = true
 	st.PIDFD.Close()
 	if st.Console != nil {
 		st.Console.Close()

@@ -28,6 +28,11 @@ func launch(tb testing.TB, p *plan.Plan, root *os.File, stdio Stdio) *Started {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(func() {
+		if !waited[st] { // the test failed before
+			reap(tb, st)
+		}
+	})
 	return st
 }
 
@@ -58,7 +63,7 @@ func collect(tb testing.TB, start func(Stdio) (*Started, error)) outcome {
 		tb.Fatal(err)
 	}
 	defer r.Close()
-	st, err := start(Stdio{Out: w, Err: w})
+	st, err := start(Stdio{Out: w})
 	w.Close()
 	if err != nil {
 		tb.Fatal(err)
