@@ -87,6 +87,7 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
+	spread(s.path("tmp"))
 	if s.client, err = registry.New(s.cfg.Registries, s.cfg.Network, s.cfg.Transport); err != nil {
 		return err
 	}

@@ -1,0 +1,105 @@
+package imagestore
+
+import (
+	"archive/tar"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/varve-cri/varve/imagestore/layer/layertest"
+)
+
+// manyFiles makes a layer of n small files in directories, with links among them:
+// what a language's package tree looks like.
+func manyFiles(b *testing.B, n int, seed uint64) []byte {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	words := make([]byte, 1<<16)
+	for i := range words {
+		words[i] = "etaoin shrdlu\n(){};"[rnd.IntN(19)]
+	}
+	entries := []tar.Header{layertest.Dir("./", 0o755)}
+	for i := range n {
+		dir := fmt.Sprintf("usr/lib/pkg%d/%d", seed, i/20)
+		if i%20 == 0 {
+			entries = append(entries, layertest.Dir(dir, 0o755))
+		}
+		size := 200 + rnd.IntN(28000)
+		at := rnd.IntN(len(words) - size)
+		entries = append(entries, layertest.File(fmt.Sprintf("%s/file%d", dir, i), string(words[at:at+size])))
+		if i%50 == 49 {
+			entries = append(entries, tar.Header{Name: fmt.Sprintf("%s/link%d", dir, i), Typeflag: tar.TypeLink, Linkname: fmt.Sprintf("%s/file%d", dir, i)})
+		}
+	}
+	return layertest.Tar(b, entries...)
+}
+
+// BenchmarkPull pulls an image of four layers of many small files over loopback.
+func BenchmarkPull(b *testing.B) {
+	r := newRemote(b)
+	p := picture{format: "gzip"}
+	var bytes int64
+	const files = 5000
+	for i := range 4 {
+		l := manyFiles(b, files, uint64(i))
+		bytes += int64(len(l))
+		p.layers = append(p.layers, l)
+	}
+	r.push("app:v1", p)
+	b.SetBytes(bytes)
+	b.ReportAllocs()
+	for b.Loop() {
+		s := open(b)
+		pulled(b, s, r.host()+"/app:v1")
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(4*files*b.N)/b.Elapsed().Seconds(), "files/s")
+}
+
+// BenchmarkContainer makes, mounts and removes a read-write layer.
+func BenchmarkContainer(b *testing.B) {
+	s, _, image := small(b)
+	for _, c := range []struct {
+		name string
+		work func(id string) error
+	}{
+		{"create+remove", func(string) error { return nil }},
+		{"create+mount+remove", func(id string) error {
+			f, err := s.MountRW(id)
+			if err == nil {
+				err = f.Close()
+			}
+			return err
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				n++
+				id := fmt.Sprint("c", n)
+				if err := s.CreateRW(id, image.ID); err != nil {
+					b.Fatal(err)
+				}
+				if err := c.work(id); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.RemoveRW(id); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkGet reads by name.
+func BenchmarkGet(b *testing.B) {
+	s, _, image := small(b)
+	for b.Loop() {
+		if _, err := s.Get(image.Tags[0]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
