@@ -133,7 +133,6 @@ func newServer() (*server, error) {
 
 func (s *server) loop() error {
 	timeout := idleTime
-	s.busy = trimAfter // a spare gives back what its beginning took
 	for s.phase != done {
 		idle, err := s.poll.wait(msec(timeout))
 		if err != nil {
@@ -160,7 +159,9 @@ func msec(d time.Duration) int {
 	return int((d + time.Millisecond - 1) / time.Millisecond)
 }
 
-// rest is what an idle shim does once before it waits without end.
+// rest is what an idle shim does once before it waits without end. A garbage
+// collection costs some 200 KiB of the runtime's own memory, so it is worth its
+// price only after a start, whose garbage is twice that, or much work.
 func (s *server) rest() {
 	s.removeGroups()
 	if s.busy < trimAfter {
