@@ -96,7 +96,7 @@ func newNode(t testing.TB) *node {
 	dir := tempDir(t, "") // a disk that overlay takes as an upper layer
 	n.cfg.StateDir, n.cfg.RootDir = tempDir(t, "/dev/shm"), filepath.Join(dir, "root")
 	n.cfg.Cgroup.Parent = "/varve-test-" + strings.ToLower(rand.Text()[:8])
-	n.cfg.Network.ConfDir = filepath.Join(dir, "net.d")
+	n.cfg.Network.ConfDir, n.cfg.Network.BinDirs = filepath.Join(dir, "net.d"), []string{filepath.Join(dir, "bin")}
 	no := false
 	n.cfg.Network.DefaultNetwork.Enabled = &no
 	n.cfg.Complete()
