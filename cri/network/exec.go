@@ -57,6 +57,7 @@ func (r *runner) ExecPlugin(ctx context.Context, path string, stdin []byte, env 
 	var stdout, stderr capped
 	c := exec.CommandContext(ctx, path)
 	c.Env, c.Stdin, c.Stdout, c.Stderr = env, bytes.NewReader(stdin), &stdout, &stderr
+	c.ExtraFiles = inherited(ctx)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.WaitDelay = time.Second

@@ -31,7 +31,7 @@ type Network struct {
 
 // New makes the folders that duties and results are kept in.
 func New(cfg Config) (*Network, error) {
-	for _, dir := range []string{"duties", "cache"} {
+	for _, dir := range []string{"duties", "cache", "locks"} {
 		if err := os.MkdirAll(filepath.Join(cfg.StateDir, dir), 0o700); err != nil {
 			return nil, fmt.Errorf("network state: %w", err)
 		}
@@ -73,6 +73,11 @@ func (n *Network) Attach(ctx context.Context, p Pod) ([]net.IP, error) {
 	if err := n.writeDuty(d); err != nil {
 		return nil, err
 	}
+	ctx, lock, err := n.hold(ctx, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
 	res, err := n.cni.AddNetworkList(ctx, c.list, d.runtimeConf(p.NetNS))
 	if err != nil {
 		return nil, explain(c.list.Name, "add", err)
@@ -85,7 +90,9 @@ func (n *Network) Attach(ctx context.Context, p Pod) ([]net.IP, error) {
 }
 
 // Detach runs DEL for the pod as it was attached, and forgets the duty when
-// it succeeded. It is idempotent: a pod that owes nothing is detached.
+// it succeeded. It is idempotent: a pod that owes nothing is detached. The end
+// of ctx kills a plugin in the middle, after which not every plugin finds all
+// that it has to undo: a caller's deadline should not be the plugins'.
 func (n *Network) Detach(ctx context.Context, id string) error {
 	d, err := n.readDuty(id)
 	if err != nil || d == nil {
@@ -95,6 +102,11 @@ func (n *Network) Detach(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("network duty of pod %s: configuration: %w", id, err)
 	}
+	ctx, lock, err := n.hold(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	netns := d.NetNS
 	if !n.alive(d) {
 		netns = "" // by the specification DEL does without a namespace
@@ -102,7 +114,7 @@ func (n *Network) Detach(ctx context.Context, id string) error {
 	if err := n.cni.DelNetworkList(ctx, list, d.runtimeConf(netns)); err != nil {
 		return explain(list.Name, "delete", err)
 	}
-	return n.dropDuty(id)
+	return errors.Join(n.dropDuty(id), n.dropLock(id))
 }
 
 // alive says whether the duty's namespace can still be there.
