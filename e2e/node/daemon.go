@@ -29,7 +29,10 @@ func (n *Node) PID() int {
 	if err != nil {
 		return 0
 	}
-	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err == nil && len(line) == 0 && !isZombie(pid) {
+		return pid // in the middle of execve: it has no arguments yet
+	}
 	program, _, _ := bytes.Cut(line, []byte{0})
 	if filepath.Base(string(program)) != "varved" {
 		return 0
