@@ -38,8 +38,8 @@ func (s *Server) StopPodSandbox(ctx context.Context, req *runtimeapi.StopPodSand
 func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) error {
 	rec := p.rec.Load()
 	was := rec.State
-	if was == record.PodNotReady && len(rec.Duties) == 0 && !anyAlive(p) {
-		return nil
+	if was == record.PodNotReady && !owesStop(rec) && !anyAlive(p) {
+		return nil // stopped already: the kubelet asks many times
 	}
 	dir := s.records.PodDir(p.id)
 	op := step.Op{Verb: verb, Object: podName(rec.Config.GetMetadata()), ID: p.id}
@@ -71,6 +71,12 @@ func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) e
 		s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, p.id, p)
 	}
 	return err
+}
+
+// owesStop says whether something is left of the pod that a stop takes away;
+// its cgroup stays until it is removed.
+func owesStop(r *record.Pod) bool {
+	return r.Owes(record.DutyPause) || r.Owes(record.DutyNetwork) || r.Owes(record.DutyNamespaces)
 }
 
 func acquitStopped(r *record.Pod) error {

@@ -244,7 +244,7 @@ func (s *Server) adoptPod(ctx context.Context, p *pod) {
 	case record.PodReady:
 		err = s.adoptReady(ctx, p)
 	case record.PodNotReady:
-		if len(rec.Duties) > 0 {
+		if owesStop(rec) {
 			err = s.stopPod(ctx, p, "Restore", true)
 		}
 	}
