@@ -26,7 +26,7 @@ type snapshots struct {
 	t    *testing.T
 	root string
 	mu   sync.Mutex
-	dirs []string
+	dirs []string // read only when the store is closed
 }
 
 func (c *snapshots) take(step string) {
@@ -52,6 +52,9 @@ func TestKillAtEachStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 0 })
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if len(c.dirs) < 15 {
 		t.Errorf("only %d steps", len(c.dirs))
 	}
