@@ -2,7 +2,6 @@ package audit
 
 import (
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,8 +72,8 @@ func TestTakeFindsCgroups(t *testing.T) {
 	}
 }
 
-func TestRuleIsIn(t *testing.T) {
-	prefix := netip.MustParsePrefix("10.9.8.0/24")
+func TestOwnsRule(t *testing.T) {
+	s := Scope{Network: "mynet", Subnet: "10.9.8.0/24"}
 	for rule, want := range map[string]bool{
 		`-A POSTROUTING -s 10.9.8.7/32 -j CNI-1`:                             true,
 		`-A CNI-DN-1 -p tcp -j DNAT --to-destination 10.9.8.7:80`:            true,
@@ -82,7 +81,7 @@ func TestRuleIsIn(t *testing.T) {
 		`-A X -m comment --comment "name: \"mynet-two\" id: \"1\"" -j CNI-1`: false,
 		`-A POSTROUTING -s 10.9.7.7/32 -j CNI-1`:                             false,
 	} {
-		if got := ruleIsIn(rule, "mynet", prefix); got != want {
+		if got := s.OwnsRule(rule); got != want {
 			t.Errorf("%s: got %v", rule, got)
 		}
 	}

@@ -52,26 +52,27 @@ func layers(s Scope) []string {
 // rules lists firewall rules that name the network or an address of it. The
 // plugins write a comment with the network's name into most of their rules.
 func rules(s Scope) []string {
-	prefix, err := netip.ParsePrefix(s.Subnet)
-	if err != nil {
-		return nil
-	}
 	body, err := exec.Command("iptables-save").Output()
 	if err != nil {
 		return nil
 	}
 	var found []string
 	for line := range strings.Lines(string(body)) {
-		if strings.HasPrefix(line, "-A ") && ruleIsIn(line, s.Network, prefix) {
+		if s.OwnsRule(line) {
 			found = append(found, "firewall rule "+strings.TrimSpace(line))
 		}
 	}
 	return found
 }
 
-func ruleIsIn(rule, network string, prefix netip.Prefix) bool {
+// OwnsRule says whether a line of iptables-save is a rule of the node's network.
+func (s Scope) OwnsRule(rule string) bool {
+	prefix, err := netip.ParsePrefix(s.Subnet)
+	if err != nil || !strings.HasPrefix(rule, "-A ") {
+		return false
+	}
 	for word := range strings.FieldsSeq(rule) {
-		if strings.Trim(word, `"\`) == network {
+		if strings.Trim(word, `"\`) == s.Network {
 			return true
 		}
 		host, _, _ := strings.Cut(word, ":") // --to-destination ADDRESS:PORT

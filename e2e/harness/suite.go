@@ -70,8 +70,9 @@ func Up() (*Suite, error) {
 	s := &Suite{Registry: registry, Dir: dir}
 	// By its own name the registry gets credentials, which a mirror does not.
 	config := filepath.Join(dir, "suite.yaml")
-	rule := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}]}\n", registry.Host)
-	if err := os.WriteFile(config, []byte(rule), 0o600); err != nil {
+	text := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}]}\n"+
+		"network: {binDirs: [%s/bin, /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni]}\n", registry.Host, dir)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	if err := Script("node.sh", "up", dir, "--mirror", registry.URL(), "--config", config); err != nil {

@@ -134,7 +134,7 @@ func (n *Node) removeNetwork() error {
 		return err
 	}
 	defer release()
-	if err := n.removeBridge(); err != nil {
+	if err := errors.Join(n.removeBridge(), n.removeRules()); err != nil {
 		return err
 	}
 	return sweepChains()

@@ -117,6 +117,37 @@ var (
 	podChain = regexp.MustCompile(`(?m)^:CNI-([0-9a-f]{24}|DN-\w+|SN-\w+) `)
 )
 
+// removeRules removes the node's own firewall rules, which only a leak leaves,
+// and the pods' chains that they were in.
+func (n *Node) removeRules() error {
+	saved, err := exec.Command("iptables-save").Output()
+	if err != nil {
+		return nil // no iptables, no rules
+	}
+	var edit strings.Builder
+	chains := map[string]bool{} // "*table\nchain"
+	table := ""
+	for line := range strings.Lines(string(saved)) {
+		switch {
+		case strings.HasPrefix(line, "*"):
+			table = line
+			edit.WriteString(line)
+		case strings.HasPrefix(line, "COMMIT"):
+			edit.WriteString(line)
+		case n.OwnsRule(line):
+			edit.WriteString("-D " + line[len("-A "):])
+			if chain := strings.Fields(line)[1]; podChain.MatchString(":" + chain + " ") {
+				chains[table+chain] = true
+			}
+		}
+	}
+	for chain := range chains {
+		table, name, _ := strings.Cut(chain, "\n")
+		edit.WriteString(table + "\n-X " + name + "\nCOMMIT\n")
+	}
+	return restore(edit.String())
+}
+
 // sweepChains removes the plugins' shared chains when this was the last bridge
 // that needed them: no plugin does that.
 func sweepChains() error {
@@ -133,34 +164,24 @@ func sweepChains() error {
 			edit.WriteString("-D " + line[len("-A "):])
 		}
 	}
-	script := edit.String()
 	for _, chain := range cniChains { // after the rules that jump to it, in its own table
 		for _, table := range []string{"*nat\n", "*filter\n"} {
 			if at := strings.Index(string(saved), table); at >= 0 && strings.Contains(untilCommit(string(saved)[at:]), "\n:"+chain+" ") {
-				script += table + "-X " + chain + "\nCOMMIT\n"
+				edit.WriteString(table + "-X " + chain + "\nCOMMIT\n")
 			}
 		}
 	}
+	return restore(edit.String())
+}
+
+// restore applies an edit in the language of iptables-restore.
+func restore(edit string) error {
 	cmd := exec.Command("iptables-restore", "--noflush")
-	cmd.Stdin = strings.NewReader(script)
+	cmd.Stdin = strings.NewReader(edit)
 	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("remove the shared chains of the network plugins: %w: %s", err, said)
+		return fmt.Errorf("remove firewall rules: %w: %s", err, said)
 	}
 	return nil
-}
-
-func untilCommit(s string) string {
-	before, _, _ := strings.Cut(s, "\nCOMMIT")
-	return before
-}
-
-func mentions(rule string) bool {
-	for _, chain := range cniChains {
-		if strings.Contains(rule+" ", " "+chain+" ") || strings.Contains(rule, " "+chain+"\n") {
-			return true
-		}
-	}
-	return false
 }
 
 // otherBridges says whether another node's bridge, or one with a name that is
