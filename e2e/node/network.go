@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -172,6 +173,21 @@ func sweepChains() error {
 		}
 	}
 	return restore(edit.String())
+}
+
+func untilCommit(s string) string {
+	before, _, _ := strings.Cut(s, "\nCOMMIT")
+	return before
+}
+
+// mentions says whether a rule is in, or jumps to, a chain that pods share.
+func mentions(rule string) bool {
+	for word := range strings.FieldsSeq(rule) {
+		if slices.Contains(cniChains, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // restore applies an edit in the language of iptables-restore.
