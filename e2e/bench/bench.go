@@ -20,6 +20,7 @@ const batches = 4
 type bench struct {
 	options
 	dir       string // scratch; gone after the run
+	state     string // of varve's node, in memory; likewise
 	registry  *testregistry.Registry
 	endpoints []*endpoint
 	starts    *starts
@@ -116,6 +117,9 @@ func (b *bench) close() error {
 	}
 	if b.registry != nil {
 		errs = append(errs, b.registry.Close())
+	}
+	if b.state != "" {
+		errs = append(errs, os.RemoveAll(b.state))
 	}
 	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
 }

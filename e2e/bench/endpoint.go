@@ -49,17 +49,37 @@ func (b *bench) connect() error {
 	return nil
 }
 
+// connectNode starts varve's node as a real one would be laid out: images on a
+// disk, state on a tmpfs, as /run is everywhere but on some test machines.
 func (b *bench) connectNode() error {
 	bin, err := filepath.Abs(b.bin)
 	if err != nil {
 		return err
 	}
-	n, err := node.Plan(filepath.Join(b.dir, "node"), node.Options{Mirror: b.registry.URL()})
+	if b.state, err = os.MkdirTemp(memoryDir(b.dir), "varve-bench-"); err != nil {
+		return err
+	}
+	images, dir := filepath.Join(b.dir, "images"), filepath.Join(b.state, "node")
+	if err := errors.Join(os.Mkdir(images, 0o700), os.Mkdir(dir, 0o700), os.Symlink(images, filepath.Join(dir, "images"))); err != nil {
+		return err
+	}
+	n, err := node.Plan(dir, node.Options{Mirror: b.registry.URL()})
 	if err != nil {
 		return err
 	}
 	b.endpoints = append(b.endpoints, &endpoint{name: "varve", socket: n.Socket(), node: n})
 	return n.Start(filepath.Join(bin, "varved"))
+}
+
+// memoryDir is a directory on a tmpfs, or the other one when there is none.
+func memoryDir(other string) string {
+	for _, dir := range []string{"/run", "/dev/shm"} {
+		var fs unix.Statfs_t
+		if unix.Statfs(dir, &fs) == nil && fs.Type == unix.TMPFS_MAGIC {
+			return dir
+		}
+	}
+	return other
 }
 
 // dial connects and pulls the payload's image.
