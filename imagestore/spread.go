@@ -13,7 +13,9 @@ const topDir = 0x20000
 // (the Orlov allocator's rule for top directories). Layers that are unpacked side
 // by side then do not search the same inode bitmap, nor the one of a layer that was
 // just removed, whose inodes ext4 steps over one by one for minutes. Other file
-// systems do not know the flag, and do not need it.
+// systems do not know the flag, and do not need it. Read-write layers are not spread:
+// they are three directories each, and a group that was not used for long costs
+// more to find (180 µs) than the three take in a warm one (60 µs).
 func spread(dir string) {
 	f, err := os.Open(dir)
 	if err != nil {
