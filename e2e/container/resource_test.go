@@ -60,6 +60,21 @@ func TestCgroupLimits(t *testing.T) {
 	}
 }
 
+func TestUpdateResources(t *testing.T) {
+	h := suite.Test(t)
+	c := h.Pod().Start(harness.Say("sleep"), harness.Resources(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 64 << 20}))
+	_, err := h.UpdateContainerResources(h.Ctx, &runtimeapi.UpdateContainerResourcesRequest{
+		ContainerId: c.ID, Linux: &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 96 << 20, CpuPeriod: 100000, CpuQuota: 30000},
+	})
+	h.Must(err)
+	if got := groupFile(t, c, h, "memory.limit_in_bytes", "memory.max"); got != "100663296" {
+		t.Errorf("memory limit is %s", got)
+	}
+	if got := c.Status().GetResources().GetLinux(); got.GetMemoryLimitInBytes() != 96<<20 || got.GetCpuQuota() != 30000 {
+		t.Errorf("status tells resources %v", got)
+	}
+}
+
 func TestOOMKill(t *testing.T) {
 	h := suite.Test(t)
 	c := h.Pod().Start(harness.Say("alloc 200"), harness.Resources(&runtimeapi.LinuxContainerResources{
