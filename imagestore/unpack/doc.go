@@ -7,8 +7,8 @@
 // (CVE-2021-32760, CVE-2025-47290). What would climb out is an error, and nothing
 // outside the root is touched.
 //
-// A name that begins with "/" is taken from the layer's root, as tools that write
-// such names (and all other unpackers) mean it.
+// A name that begins with "/" is taken from the layer's root and is no error: it
+// cannot climb out, and archives with such names are meant that way.
 //
 // The tree must belong to the caller alone while it is made. The package does not
 // sync, does not mount, and runs no other program.
