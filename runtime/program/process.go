@@ -106,6 +106,9 @@ var mayBeIgnored = []struct {
 	{unix.SIGTERM, "TERM"}, {unix.SIGCHLD, "CHLD"}, {unix.SIGUSR1, "USR1"}, {unix.SIGUSR2, "USR2"},
 	{unix.SIGALRM, "ALRM"}, {unix.SIGTSTP, "TSTP"}, {unix.SIGTTIN, "TTIN"}, {unix.SIGTTOU, "TTOU"},
 	{unix.SIGXFSZ, "XFSZ"},
+	// glibc's posix_spawn leaves its two internal signals ignored in what it
+	// starts: make does so with a daemon that it runs.
+	{32, "32"}, {33, "33"},
 }
 
 func (b *builder) seccomp(p *plan.Process) {
