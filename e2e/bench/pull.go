@@ -123,7 +123,7 @@ func (b *bench) pullSection(target pullTarget, image *pullset.Image, limit figur
 	for _, l := range image.Layers {
 		packed, plain = packed+l.Size, plain+l.Bytes
 	}
-	s := figure.Section{Columns: b.columns(), Title: fmt.Sprintf("Pull of %d layers, %d MiB gzip, %d MiB, %d entries",
+	s := figure.Section{Columns: b.columns(), Title: fmt.Sprintf("Pull of an image: layers %d, %d MiB gzip, %d MiB, %d entries",
 		len(image.Layers), packed>>20, plain>>20, target.spec.Entries)}
 	name := image.Name
 	s.Add("limit: inflate, both digests, a plain file for each layer", "s", nil, limit)

@@ -39,7 +39,7 @@ func (s *Sample) Stat() Stat {
 	}
 	sorted := slices.Sorted(slices.Values(s.values))
 	n := len(sorted)
-	return Stat{N: n, Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, P90: sorted[(n-1)*9/10], Min: sorted[0]}
+	return Stat{N: n, Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, P90: sorted[(n*9+9)/10-1], Min: sorted[0]}
 }
 
 // One is the Stat of a value that was measured once or worked out.
