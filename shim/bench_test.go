@@ -14,10 +14,10 @@ import (
 // BenchmarkStart is the time from a request to the answer with a spare that
 // waits: shim, space, pipes, log, lock and socket of a container.
 func BenchmarkStart(b *testing.B) {
-	l := newLauncher(b, 1)
+	l := newLauncher(b, 4)
 	b.StopTimer()
 	for range b.N {
-		until(b, "a spare", func() bool { return l.Waiting() == 1 })
+		until(b, "spares", func() bool { return l.Waiting() == 4 })
 		dir := b.TempDir()
 		r := StartRequest{Dir: dir, Plan: newPlan("sleep"), Root: newRoot(b), LogPath: dir + "/0.log"}
 		b.StartTimer()

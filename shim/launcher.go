@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,6 +37,7 @@ type Launcher struct {
 	stop    context.Context
 	cancel  context.CancelFunc
 	filler  sync.WaitGroup
+	taken   atomic.Int64 // when a spare was last asked for
 }
 
 // NewLauncher checks the configuration and begins to fill the pool of spares
@@ -85,20 +87,41 @@ func (l *Launcher) fill() {
 			}
 			continue
 		}
+		if l.busy() {
+			l.pause(quietTime)
+			continue
+		}
 		c, err := l.spawn(l.stop)
 		if err != nil {
-			select {
-			case <-time.After(refillPause):
-			case <-l.stop.Done():
-			}
+			l.pause(refillPause)
 			continue
 		}
 		l.spares <- c // only this goroutine adds
 	}
 }
 
+// quietTime is how long after a start the pool is left alone: a shim that
+// begins takes a processor and the kernel's mount locks from the container
+// that starts.
+const quietTime = 20 * time.Millisecond
+
+// busy reports whether a spare should wait to be made. A pool that is half
+// empty is filled whatever goes on.
+func (l *Launcher) busy() bool {
+	quiet := time.Since(time.Unix(0, l.taken.Load()))
+	return quiet >= 0 && quiet < quietTime && len(l.spares) > cap(l.spares)/2
+}
+
+func (l *Launcher) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-l.stop.Done():
+	}
+}
+
 // take returns a spare that lives, or a new shim when none waits.
 func (l *Launcher) take(ctx context.Context) (*Client, error) {
+	l.taken.Store(time.Now().UnixNano())
 	defer func() {
 		select {
 		case l.refill <- struct{}{}:
