@@ -105,8 +105,17 @@ func (b *bench) fill(ctx context.Context, e *endpoint) (err error) {
 	if err := manyPods(ctx, running[len(running)/2]); err != nil {
 		return err
 	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(settle):
+	}
 	return e.weigh(b.pods)
 }
+
+// settle is how long processes may tidy up before they are weighed: a pod that
+// runs for days is idle most of the time.
+const settle = 4 * time.Second
 
 // lists times the calls that answer for all pods at once.
 func (e *endpoint) lists(ctx context.Context) error {
