@@ -82,9 +82,9 @@ func probe(args []string) int {
 			fmt.Println("no tty:", err)
 			return 1
 		}
-		fmt.Println("tty", size.Row, size.Col)
 		ch := make(chan os.Signal, 1)
-		signal.Notify(ch, syscall.SIGWINCH)
+		signal.Notify(ch, syscall.SIGWINCH) // before the test may resize
+		fmt.Println("tty", size.Row, size.Col)
 		line := make(chan string)
 		go func() {
 			s, _ := bufio.NewReader(os.Stdin).ReadString('\n')

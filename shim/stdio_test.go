@@ -28,6 +28,9 @@ func (b *box) attach(in, out, err bool) ends {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { r.Close(); w.Close() })
+		if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		return r, w
 	}
 	if in {
