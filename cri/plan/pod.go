@@ -53,6 +53,15 @@ func Pod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Config) (
 	return planPod(req, handler, cfg)
 }
 
+// PodHostname is the name of a pod that has a UTS namespace of its own: what
+// the request asks for, else one made of the pod's name.
+func PodHostname(req *runtimeapi.PodSandboxConfig) string {
+	if h := req.GetHostname(); h != "" {
+		return h
+	}
+	return hostnameFrom(req.GetMetadata().GetName())
+}
+
 // Cgroup returns the cgroup that the pod's containers are made in.
 func (p *PodPlan) Cgroup(podID string) string {
 	if p.OwnCgroup {

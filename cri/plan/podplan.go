@@ -121,10 +121,7 @@ func podHostname(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	if !p.UTS {
 		return nil
 	}
-	p.Hostname = req.Hostname
-	if p.Hostname == "" {
-		p.Hostname = hostnameFrom(req.GetMetadata().GetName())
-	}
+	p.Hostname = PodHostname(req)
 	p.HostnameFile = []byte(p.Hostname + "\n")
 	return nil
 }

@@ -51,7 +51,7 @@ func (s *Server) orphaned(c *container) {
 func (s *Server) ended(c *container, e record.Exit) {
 	rec := c.rec.Load()
 	group := cgroup.Open(rec.Cgroup)
-	if sharesPID(rec) {
+	if sharesPID(c.pod.rec.Load(), rec) {
 		if err := group.Kill(); err != nil {
 			klog.ErrorS(err, "Remaining processes are not killed", "container", c.id)
 		}

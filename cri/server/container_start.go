@@ -43,6 +43,7 @@ type start struct {
 	group  *cgroup.Group
 	plan   *rtplan.Plan
 	root   *os.File
+	pidns  *os.File // the PID namespace that it shares; nil with one of its own
 	client *shim.Client
 	pid    int
 }
@@ -58,6 +59,7 @@ func (r *start) run(ctx context.Context) error {
 			return rec.Clone().Start()
 		}},
 		{Name: "plan", Do: r.prepare},
+		{Name: "processes", Do: r.share},
 		{Name: "mark", Do: r.mark},
 		{Name: "cgroup", Do: r.cgroup, Undo: func(context.Context) error { return r.group.Remove() }},
 		{Name: "compile", Do: r.compile},
@@ -65,6 +67,7 @@ func (r *start) run(ctx context.Context) error {
 		{Name: "launch", Do: r.launch, Undo: r.kill},
 		{Name: "publish", Do: r.publish},
 	})
+	_ = r.pidns.Close()
 	if err != nil {
 		r.failed(err)
 	}
@@ -107,6 +110,9 @@ func (r *start) compile(context.Context) error {
 		Seccomp: r.ready.prog, SeccompFlags: r.ready.flags,
 		CgroupV1: r.group.V1Paths(), CgroupV2: r.group.V2Path(),
 	})
+	if err == nil && r.pidns != nil {
+		nameByFile(r.plan, r.pidns)
+	}
 	return err
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -32,20 +34,36 @@ func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.U
 	if err != nil {
 		return nil, err
 	}
+	group := cgroup.Open(rec.Cgroup)
 	if rec.State == record.Running {
-		if err := cgroup.Open(rec.Cgroup).Set(res); err != nil {
+		if err := group.Set(res); err != nil {
 			return nil, err
 		}
-	} else if pr := c.ready.Load(); pr != nil {
-		devices := pr.plan.Spec.Linux.Resources.Devices
-		res.Devices = devices
-		pr.plan.Spec.Linux.Resources = res
 	}
 	err = s.changeContainer(c, mustSave, func(r *record.Container) error { return r.Update(next) })
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.setBack(rec, group))
+	}
+	if pr := c.ready.Load(); pr != nil {
+		res.Devices = pr.plan.Spec.Linux.Resources.Devices
+		pr.plan.Spec.Linux.Resources = res
 	}
 	return &runtimeapi.UpdateContainerResourcesResponse{}, nil
+}
+
+// setBack gives a running container the limits again that its record has.
+func (s *Server) setBack(rec *record.Container, group *cgroup.Group) error {
+	if rec.State != record.Running {
+		return nil
+	}
+	was, err := plan.Resources("linux", rec.Resources, s.host)
+	if err == nil {
+		err = group.Set(was)
+	}
+	if err != nil {
+		return fmt.Errorf("set the limits back: %w", err)
+	}
+	return nil
 }
 
 // mergeResources puts what the request says over what applies.

@@ -176,8 +176,8 @@ func (n *node) crash() {
 		}
 	})
 	n.s.table.eachPod(func(p *pod) {
-		if p.pause != nil {
-			p.pause.Close()
+		if client := p.pause.Load(); client != nil {
+			client.Close()
 		}
 	})
 }

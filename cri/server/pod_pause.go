@@ -50,7 +50,7 @@ func (s *Server) startPause(ctx context.Context, p *pod) error {
 	next := rec.Clone()
 	next.PausePID = pid
 	p.rec.Store(next) // not shown to anyone yet; saved with the state Ready
-	p.pause = client
+	p.pause.Store(client)
 	go s.watchPause(p, client)
 	return nil
 }
@@ -74,14 +74,14 @@ func (s *Server) watchPause(p *pod, client *shim.Client) {
 // stopPause ends the pause process and removes its cgroup. It is idempotent.
 func (s *Server) stopPause(ctx context.Context, p *pod) error {
 	group := cgroup.Open(pauseCgroup(p.rec.Load()))
-	if p.pause != nil {
-		if err := p.pause.Shutdown(ctx); err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
+	if client := p.pause.Load(); client != nil {
+		if err := client.Shutdown(ctx); err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
 			if err := group.Kill(); err != nil {
 				return fmt.Errorf("pause process: kill: %w", err)
 			}
 		}
-		_ = p.pause.Close()
-		p.pause = nil
+		_ = client.Close()
+		p.pause.Store(nil)
 	} else if err := group.Kill(); err != nil {
 		return fmt.Errorf("pause process: kill: %w", err)
 	}

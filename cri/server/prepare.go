@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -54,10 +55,11 @@ func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*
 
 // podFacts is what the pod has to share with the container of config.
 func (s *Server) podFacts(p *pod, config *runtimeapi.ContainerConfig) (*plan.PodFacts, error) {
+	var err error
 	r := p.rec.Load()
 	dir := s.records.PodDir(p.id)
 	f := &plan.PodFacts{
-		CgroupParent: r.CgroupParent, Hostname: r.Config.GetHostname(), Shm: "/dev/shm",
+		CgroupParent: r.CgroupParent, Hostname: plan.PodHostname(r.Config), Shm: "/dev/shm",
 		ResolvConf: dir + "/resolv.conf", Hosts: dir + "/hosts", HostnameFile: dir + "/hostname",
 	}
 	if r.Pins.Net {
@@ -68,6 +70,8 @@ func (s *Server) podFacts(p *pod, config *runtimeapi.ContainerConfig) (*plan.Pod
 	}
 	if r.Pins.UTS {
 		f.UTSNS = dir + "/ns/uts"
+	} else if f.Hostname, err = os.Hostname(); err != nil {
+		return nil, err
 	}
 	if r.PausePID != 0 {
 		f.PIDNS = pidNS(r.PausePID)
@@ -128,8 +132,8 @@ func wantsShm(spec *specs.Spec, podDir string) bool {
 
 // sharesPID says whether the container's processes may outlive its first one:
 // they do unless that is the init of a namespace of its own.
-func sharesPID(rec *record.Container) bool {
-	return rec.Config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetPid() != runtimeapi.NamespaceMode_CONTAINER
+func sharesPID(pod *record.Pod, rec *record.Container) bool {
+	return plan.PIDMode(rec.Config, pod.Config) != runtimeapi.NamespaceMode_CONTAINER
 }
 
 // planOf returns what Create has planned, or plans anew after a restart.
@@ -148,6 +152,9 @@ func (s *Server) planOf(c *container) (*prepared, error) {
 	if !proto.Equal(rec.Resources, rec.Config.GetLinux().GetResources()) { // updated since
 		rec = rec.Clone()
 		rec.Config = proto.CloneOf(rec.Config)
+		if rec.Config.Linux == nil {
+			rec.Config.Linux = &runtimeapi.LinuxContainerConfig{}
+		}
 		rec.Config.Linux.Resources = rec.Resources
 	}
 	return s.prepare(c.pod, rec, img)

@@ -274,7 +274,7 @@ func (s *Server) adoptReady(ctx context.Context, p *pod) error {
 		klog.ErrorS(err, "Pod lost its pause process", "pod", p.id)
 		return s.stopPod(ctx, p, "Restore", true)
 	}
-	p.pause = client
+	p.pause.Store(client)
 	go s.watchPause(p, client)
 	return nil
 }

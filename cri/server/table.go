@@ -24,8 +24,8 @@ type pod struct {
 	gone       bool                  // removed: no container may join
 	containers map[string]*container // the pod's containers
 
-	pause *shim.Client // of the shared PID namespace's init; guarded by lock
-	shm   lock         // held while the pod's /dev/shm is made
+	pause atomic.Pointer[shim.Client] // of the shared PID namespace's init; written under lock
+	shm   lock                        // held while the pod's /dev/shm is made
 }
 
 // container is one container.
