@@ -31,6 +31,9 @@ const (
 // serve runs the daemon until a signal comes. Containers go on without it:
 // there is no other shutdown than a crash.
 func serve(cfg *config.Config, stop <-chan os.Signal) error {
+	if err := checkRoot(); err != nil {
+		return err
+	}
 	unlock, err := lockState(cfg.StateDir)
 	if err != nil {
 		return err
