@@ -15,6 +15,7 @@ import (
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/stats"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/runtime/seccomp"
@@ -53,8 +54,8 @@ type Server struct {
 	debts   debts
 	settled chan struct{} // closed when the network has no attachment from before that nobody owns
 	seccomp seccomp.Cache
-	probes  atomic.Int64  // looks at host paths that have not come back
-	walks   chan struct{} // one at a time measures read-write layers
+	probes  atomic.Int64 // looks at host paths that have not come back
+	stats   *stats.Reader
 	begun   time.Time
 }
 
@@ -66,7 +67,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
-		version: o.Version, records: records, begun: time.Now(), walks: make(chan struct{}, 1), settled: make(chan struct{}),
+		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
 	s.debts.pay = s.payDebt
 	return s, nil

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/stats"
 	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/shim"
 )
@@ -43,7 +44,7 @@ type container struct {
 	ready  atomic.Pointer[prepared]     // planned by Create for Start
 	exited latch                        // the exit is on record
 	tidied latch                        // what the exit left (the cgroup) is gone
-	usage  usageCache
+	layer  stats.Layer                  // how large its read-write layer is
 }
 
 // latch is an event that happens once.
