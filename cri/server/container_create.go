@@ -75,7 +75,7 @@ func (r *create) run(ctx context.Context) error {
 		{Name: "image", Do: r.resolve},
 		{Name: "plan", Do: r.plan},
 		{Name: "host paths", Do: r.sources},
-		{Name: "record", Do: r.record, Undo: func(context.Context) error { return r.s.forgetContainer(r.c) }},
+		{Name: "record", Do: r.record, Undo: r.forget},
 		{Name: "layer", Do: r.layer, Undo: func(context.Context) error { return r.s.images.RemoveRW(rec.ID) }},
 		{Name: "publish", Do: r.publish},
 	})
@@ -125,7 +125,15 @@ func (r *create) record(context.Context) error {
 	rec := r.c.rec.Load()
 	rec.Owe(record.DutyLayer, rec.ID)
 	rec.Owe(record.DutyCgroup, rec.Cgroup)
-	return r.s.records.SaveContainer(rec)
+	if err := r.s.records.SaveContainer(rec); err != nil {
+		return err
+	}
+	r.c.beginGroup(rec.Cgroup, r.c.ready.Load().plan.Spec.Linux.Resources)
+	return nil
+}
+
+func (r *create) forget(context.Context) error {
+	return errors.Join(r.c.dropGroup(r.c.rec.Load().Cgroup), r.s.forgetContainer(r.c))
 }
 
 func (r *create) layer(context.Context) error {

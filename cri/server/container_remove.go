@@ -36,7 +36,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 func (s *Server) tidy(ctx context.Context, c *container) error {
 	rec := c.rec.Load()
 	if rec.StartedAt == 0 && rec.EndedAt == 0 {
-		return nil // never started
+		return c.dropGroup(rec.Cgroup) // never started
 	}
 	select {
 	case <-c.tidied.ch:

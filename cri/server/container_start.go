@@ -95,12 +95,8 @@ func (r *start) mark(context.Context) error {
 }
 
 func (r *start) cgroup(context.Context) error {
-	rec := r.c.rec.Load()
-	if err := cgroup.EnsureParents(r.c.pod.rec.Load().CgroupParent); err != nil {
-		return err
-	}
 	var err error
-	r.group, err = cgroup.Create(rec.Cgroup, r.ready.plan.Spec.Linux.Resources)
+	r.group, err = r.c.takeGroup(r.c.rec.Load().Cgroup, r.ready.plan.Spec.Linux.Resources)
 	return err
 }
 

@@ -231,8 +231,12 @@ func (n *node) audit() {
 	if ids := n.images.ListRW(); len(ids) > 0 {
 		n.t.Errorf("leaked layers: %v", ids)
 	}
-	if rtcgroup.Open(n.cfg.Cgroup.Parent).Exists() {
-		n.t.Errorf("leaked cgroup: %s", n.cfg.Cgroup.Parent)
+	left, _ := filepath.Glob("/sys/fs/cgroup/*" + n.cfg.Cgroup.Parent + "/*/cgroup.procs")
+	for _, file := range left {
+		n.t.Errorf("leaked cgroup: %s", filepath.Dir(file))
+	}
+	if err := rtcgroup.Open(n.cfg.Cgroup.Parent).Remove(); err != nil { // the daemon keeps it
+		n.t.Error(err)
 	}
 	if owed, _ := n.s.net.Owed(); len(owed) > 0 {
 		n.t.Errorf("network is owed: %v", owed)

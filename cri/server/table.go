@@ -45,6 +45,7 @@ type container struct {
 	exited latch                        // the exit is on record
 	tidied latch                        // what the exit left (the cgroup) is gone
 	layer  stats.Layer                  // how large its read-write layer is
+	group  atomic.Pointer[pendingGroup] // made ahead by Create for Start
 }
 
 // latch is an event that happens once.

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -112,6 +113,7 @@ func usual(m *plan.Mount, fstype string, attr uint64, data []string) bool {
 
 // mount makes one mount of the list.
 func (s *start) mount(i int, m *plan.Mount) error {
+	s.forget(strings.TrimRight(m.Target, "/"))
 	switch {
 	case s.prepped && m.Target == "/dev":
 		return s.moveDev(m)
@@ -138,12 +140,33 @@ func (s *start) bind(src *source, m *plan.Mount) error {
 	if !src.dir {
 		open, mode = inroot.File, 0o644
 	}
-	target, err := open(s.rootFD, m.Target, mode)
+	target, err := s.below(m.Target, src.dir)
+	if target < 0 && err == nil {
+		target, err = open(s.rootFD, m.Target, mode)
+	}
 	if err != nil {
 		return err
 	}
 	defer unix.Close(target)
 	return mount.Attach(src.fd, target)
+}
+
+// below makes and opens the target of a directory's bind mount that lies
+// directly in a tmpfs which this start has mounted (-1 for any other): the
+// nine of /sys/fs/cgroup on a v1 host. Nobody else has seen that tmpfs, so
+// that there is no link to be resolved, and the way to it is not searched for
+// each of them.
+func (s *start) below(target string, dir bool) (int, error) {
+	parent, name := path.Split(target)
+	fs, ok := s.fresh[strings.TrimSuffix(parent, "/")]
+	if !ok || !dir || name == "" || name == "." || name == ".." {
+		return -1, nil
+	}
+	err := unix.Mkdirat(fs, name, 0o755)
+	if err != nil && err != unix.EEXIST {
+		return -1, err
+	}
+	return unix.Openat(fs, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
 // newMount mounts a filesystem of its own. Of sysfs and mqueue it is the
@@ -169,10 +192,32 @@ func (s *start) newMount(m *plan.Mount) error {
 			return err
 		}
 	}
+	if err := mount.Attach(fd, target); err != nil {
+		return err
+	}
 	if m.Type == "tmpfs" {
 		s.sealLater(fd, m)
+		s.remember(m.Target, fd)
 	}
-	return mount.Attach(fd, target)
+	return nil
+}
+
+// forget drops what is about to be covered.
+func (s *start) forget(target string) {
+	for have := range s.fresh {
+		if have == target || below(have, target) {
+			delete(s.fresh, have)
+		}
+	}
+}
+
+// remember notes a tmpfs of this start as the one at target, whatever was
+// there before.
+func (s *start) remember(target string, fd int) {
+	if s.fresh == nil {
+		s.fresh = map[string]int{}
+	}
+	s.fresh[strings.TrimRight(target, "/")] = fd
 }
 
 func (s *start) target(m *plan.Mount) (int, error) {

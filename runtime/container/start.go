@@ -25,7 +25,8 @@ type start struct {
 	files   program.Files
 	clone   program.Clone
 	sealed  []sealed
-	prepped bool // /dev is the waiting space's own
+	prepped bool           // /dev is the waiting space's own
+	fresh   map[string]int // tmpfs mounted by this start, by target
 
 	child   program.Child
 	console int
