@@ -23,7 +23,9 @@ func (s *Store) MountRW(id string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root of %s: %w", id, err)
 	}
-	return s.driver.Mount(layer.Stack{Layers: layers, Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName)})
+	return s.driver.Mount(layer.Stack{
+		Layers: layers, Base: s.path(baseName), Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName),
+	})
 }
 
 // MountImage gives the image, read-only, as a detached mount. The mount keeps its

@@ -87,6 +87,9 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
+	if err := makeBase(s.path(baseName)); err != nil {
+		return err
+	}
 	spread(s.path("tmp"))
 	if s.client, err = registry.New(s.cfg.Registries, s.cfg.Network, s.cfg.Transport); err != nil {
 		return err

@@ -27,9 +27,11 @@ type Driver interface {
 
 // Stack is layers' directories, topmost first, and what goes on top of them. With
 // Upper and Work the mount is writable, else Root is its root directory: an empty
-// one that has the owner and mode that the merged root must have.
+// one that has the owner and mode that the merged root must have. Base, if not
+// empty, is a plain directory below the lowest layer.
 type Stack struct {
 	Layers []string
+	Base   string
 	Root   string
 	Upper  string
 	Work   string

@@ -122,6 +122,9 @@ func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 	for _, l := range s.Layers {
 		o.lower = append(o.lower, filepath.Join(l, treeName))
 	}
+	if s.Base != "" {
+		o.lower = append(o.lower, s.Base)
+	}
 	if len(o.lower) < 2 {
 		o.lower = append(o.lower, d.empty)
 	}
