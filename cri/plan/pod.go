@@ -53,6 +53,15 @@ func Pod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Config) (
 	return planPod(req, handler, cfg)
 }
 
+// CheckHandler refuses the name of a runtime handler that this node does not
+// have; field is where the request says it.
+func CheckHandler(field, name string, cfg *config.Config) error {
+	if _, ok := cfg.Handler(name); !ok {
+		return invalid(field, "%q is not a runtime handler of this node", name)
+	}
+	return nil
+}
+
 // PodHostname is the name of a pod that has a UTS namespace of its own: what
 // the request asks for, else one made of the pod's name.
 func PodHostname(req *runtimeapi.PodSandboxConfig) string {

@@ -89,7 +89,7 @@ func (r *create) resolve(context.Context) error {
 	}
 	img, err := r.s.images.Get(ref)
 	if errors.Is(err, imagestore.ErrNotFound) {
-		return coded(codes.NotFound, "image %s: not found on this node; pull it first", ref)
+		return coded(codes.NotFound, "%s: not found on this node; pull it first", ref)
 	}
 	if err != nil {
 		return err

@@ -1,4 +1,5 @@
-// Package server answers the CRI: RuntimeService and ImageService over gRPC.
+// Package server answers the CRI's RuntimeService over gRPC. The ImageService
+// is in cri/images, statistics are read by cri/stats.
 //
 // It ties the layers together and decides as little as it can. What a request
 // means is planned by cri/plan (pure), what must outlive the daemon is kept by

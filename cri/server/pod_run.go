@@ -21,7 +21,7 @@ import (
 // RunPodSandbox makes a pod. A retry joins the request that still runs, or
 // gets the pod that it has made.
 func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandboxRequest) (*runtimeapi.RunPodSandboxResponse, error) {
-	if err := s.checkHandler("runtime_handler", req.GetRuntimeHandler()); err != nil {
+	if err := plan.CheckHandler("runtime_handler", req.GetRuntimeHandler(), s.cfg); err != nil {
 		return nil, err
 	}
 	pl, err := plan.Pod(req.GetConfig(), req.GetRuntimeHandler(), s.cfg)

@@ -264,6 +264,14 @@ func TestStatus(t *testing.T) {
 	if len(st.GetRuntimeHandlers()) == 0 || st.GetRuntimeHandlers()[0].GetName() != "" || !st.GetFeatures().GetSupplementalGroupsPolicy() || st.GetInfo()["config"] == "" {
 		t.Errorf("status %v", st)
 	}
+	for key, value := range st.GetInfo() {
+		if !strings.HasPrefix(value, "{") { // crictl shows an object as one, the rest as text
+			t.Errorf("info %s is %s", key, value)
+		}
+	}
+	if !strings.Contains(st.GetInfo()["node"], `"running":[]`) {
+		t.Errorf("operations of a node at rest: %s", st.GetInfo()["node"])
+	}
 	rc, err := n.RuntimeConfig(n.ctx(), &runtimeapi.RuntimeConfigRequest{})
 	if err != nil || rc.GetLinux().GetCgroupDriver() != runtimeapi.CgroupDriver_CGROUPFS {
 		t.Errorf("runtime config %v, %v", rc, err)
@@ -278,7 +286,7 @@ func TestImages(t *testing.T) {
 	}
 	n.pull()
 	st, err := n.ImageStatus(n.ctx(), &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: probe}, Verbose: true})
-	if err != nil || st.GetImage().GetId() == "" || st.GetImage().GetSize() == 0 || len(st.GetImage().GetRepoTags()) != 1 || st.GetInfo()["imageSpec"] == "" {
+	if err != nil || st.GetImage().GetId() == "" || st.GetImage().GetSize() == 0 || len(st.GetImage().GetRepoTags()) != 1 || !strings.Contains(st.GetInfo()["info"], `"imageSpec":{`) {
 		t.Errorf("after the pull: %v, %v", st, err)
 	}
 	list, err := n.ListImages(n.ctx(), &runtimeapi.ListImagesRequest{Filter: &runtimeapi.ImageFilter{Image: &runtimeapi.ImageSpec{Image: probe}}})

@@ -12,6 +12,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/images"
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
@@ -32,11 +33,10 @@ type Options struct {
 	Version  string // of varved
 }
 
-// Server answers the CRI. Make it with New, start the adoption of what a
+// Server answers the CRI's RuntimeService. Make it with New, start the adoption of what a
 // daemon before it left with Restore, and register it.
 type Server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
-	runtimeapi.UnimplementedImageServiceServer
 
 	cfg      *config.Config
 	host     *plan.Host
@@ -73,10 +73,10 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Register adds both services to the gRPC server.
+// Register adds it and the image service to the gRPC server.
 func (s *Server) Register(g *grpc.Server) {
 	runtimeapi.RegisterRuntimeServiceServer(g, s)
-	runtimeapi.RegisterImageServiceServer(g, s)
+	runtimeapi.RegisterImageServiceServer(g, images.New(s.images, s.cfg))
 }
 
 // newID returns 64 hexadecimal digits, as Kubernetes' tools expect ids to be.

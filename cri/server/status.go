@@ -46,22 +46,21 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 		"config":  s.cfg,
 		"version": map[string]string{"varved": s.version, "go": runtime.Version(), "cri": "v1"},
 		"network": s.net.Describe(),
-		"running": s.live(),
-		"uptime":  time.Since(s.begun).Round(time.Second).String(),
+		"node":    map[string]any{"running": s.live(), "uptime": time.Since(s.begun).Round(time.Second).String()},
 	})
 	return resp, err
 }
 
 // live is the operations of this moment and the step each is in.
 func (s *Server) live() []string {
-	var out []string
+	out := []string{} // not nil: JSON has a word for that as well
 	for _, l := range s.steps.Live() {
 		out = append(out, fmt.Sprintf("%s %s (%s): %s for %v", l.Verb, l.Object, l.ID, l.Step, l.For.Round(time.Millisecond)))
 	}
 	return out
 }
 
-// verbose makes an info map: each value as JSON.
+// verbose makes an info map: each value as a JSON object.
 func verbose(parts map[string]any) (map[string]string, error) {
 	out := make(map[string]string, len(parts))
 	for k, v := range parts {

@@ -1,18 +1,42 @@
-package server
+package images
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/imagestore/reference"
 )
+
+// errEmpty answers a request that names no image.
+var errEmpty = &plan.InvalidError{Field: "image.image", Problem: "is empty"}
+
+// perMessage is how many images a stream sends at a time: far below the limit
+// of a message.
+const perMessage = 100
+
+// Service answers the ImageService of the CRI.
+type Service struct {
+	runtimeapi.UnimplementedImageServiceServer
+
+	store *imagestore.Store
+	cfg   *config.Config
+}
+
+// New returns the service of a store; cfg tells which runtime handlers there are.
+func New(store *imagestore.Store, cfg *config.Config) *Service {
+	return &Service{store: store, cfg: cfg}
+}
 
 // pullFailure tells plan.Code what kind of failure the store's error is.
 type pullFailure struct{ *imagestore.PullError }
@@ -26,16 +50,16 @@ func (e pullFailure) PullFailure() string {
 func (e pullFailure) Unwrap() error { return e.PullError }
 
 // PullImage brings an image and returns its id.
-func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest) (*runtimeapi.PullImageResponse, error) {
+func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest) (*runtimeapi.PullImageResponse, error) {
 	ref := req.GetImage().GetImage()
 	if ref == "" {
-		return nil, invalid("image.image", "is empty")
+		return nil, errEmpty
 	}
-	if err := s.checkHandler("image.runtime_handler", req.GetImage().GetRuntimeHandler()); err != nil {
+	if err := plan.CheckHandler("image.runtime_handler", req.GetImage().GetRuntimeHandler(), s.cfg); err != nil {
 		return nil, err
 	}
 	if _, err := reference.Parse(ref); err != nil {
-		return nil, invalid("image.image", "%v", err)
+		return nil, &plan.InvalidError{Field: "image.image", Problem: err.Error()}
 	}
 	var opt imagestore.PullOptions
 	if a := req.GetAuth(); a != nil {
@@ -45,7 +69,7 @@ func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest
 		}
 	}
 	begin := time.Now()
-	img, err := s.images.Pull(ctx, ref, opt)
+	img, err := s.store.Pull(ctx, ref, opt)
 	if err != nil {
 		var pe *imagestore.PullError
 		if errors.As(err, &pe) {
@@ -57,24 +81,17 @@ func (s *Server) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil
 }
 
-func (s *Server) checkHandler(field, name string) error {
-	if _, ok := s.cfg.Handler(name); !ok {
-		return invalid(field, "%q is not a runtime handler of this node", name)
-	}
-	return nil
-}
-
-func (s *Server) imageItems(f *runtimeapi.ImageFilter) []*runtimeapi.Image {
+func (s *Service) items(f *runtimeapi.ImageFilter) []*runtimeapi.Image {
 	var items []*runtimeapi.Image
-	for _, img := range s.images.List() {
+	for _, img := range s.store.List() {
 		if plan.MatchImage(f, img.ID, img.Tags, img.Digests) {
-			items = append(items, imageItem(&img))
+			items = append(items, item(&img))
 		}
 	}
 	return items
 }
 
-func imageItem(img *imagestore.Image) *runtimeapi.Image {
+func item(img *imagestore.Image) *runtimeapi.Image {
 	uid, name := plan.ImageUser(img.Config.Config.User)
 	return &runtimeapi.Image{
 		Id: img.ID, RepoTags: img.Tags, RepoDigests: img.Digests, Size: img.Size, Uid: uid, Username: name,
@@ -83,46 +100,60 @@ func imageItem(img *imagestore.Image) *runtimeapi.Image {
 }
 
 // ListImages lists the images that pass the filter.
-func (s *Server) ListImages(_ context.Context, req *runtimeapi.ListImagesRequest) (*runtimeapi.ListImagesResponse, error) {
-	return &runtimeapi.ListImagesResponse{Images: s.imageItems(req.GetFilter())}, nil
+func (s *Service) ListImages(_ context.Context, req *runtimeapi.ListImagesRequest) (*runtimeapi.ListImagesResponse, error) {
+	return &runtimeapi.ListImagesResponse{Images: s.items(req.GetFilter())}, nil
 }
 
 // StreamImages is ListImages in pieces.
-func (s *Server) StreamImages(req *runtimeapi.StreamImagesRequest, out runtimeapi.ImageService_StreamImagesServer) error {
-	return chunks(s.imageItems(req.GetFilter()), func(part []*runtimeapi.Image) error {
-		return out.Send(&runtimeapi.StreamImagesResponse{Images: part})
-	})
+func (s *Service) StreamImages(req *runtimeapi.StreamImagesRequest, out runtimeapi.ImageService_StreamImagesServer) error {
+	for part := range slices.Chunk(s.items(req.GetFilter()), perMessage) {
+		if err := out.Send(&runtimeapi.StreamImagesResponse{Images: part}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ImageStatus is the status of one image; an image that is not there is an
 // answer without one, not an error.
-func (s *Server) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequest) (*runtimeapi.ImageStatusResponse, error) {
+func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequest) (*runtimeapi.ImageStatusResponse, error) {
 	ref := req.GetImage().GetImage()
 	if ref == "" {
-		return nil, invalid("image.image", "is empty")
+		return nil, errEmpty
 	}
-	img, err := s.images.Get(ref)
+	img, err := s.store.Get(ref)
 	if errors.Is(err, imagestore.ErrNotFound) {
 		return &runtimeapi.ImageStatusResponse{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	resp := &runtimeapi.ImageStatusResponse{Image: imageItem(&img)}
+	resp := &runtimeapi.ImageStatusResponse{Image: item(&img)}
 	if req.GetVerbose() {
-		resp.Info, err = verbose(map[string]any{"imageSpec": img.Config, "layers": img.Layers, "pulled": img.Pulled})
+		resp.Info, err = info(&img)
 	}
 	return resp, err
 }
 
+// info is the verbose part of a status: one JSON object under the key "info",
+// as those of pods and containers are, because crictl shows objects as such
+// and everything else as text.
+func info(img *imagestore.Image) (map[string]string, error) {
+	b, err := json.Marshal(map[string]any{"imageSpec": img.Config, "layers": img.Layers, "pulled": img.Pulled})
+	if err != nil {
+		return nil, fmt.Errorf("image %s: info: %w", img.ID, err)
+	}
+	return map[string]string{"info": string(b)}, nil
+}
+
 // RemoveImage removes an image with all its names. One that is not there is
 // removed.
-func (s *Server) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageRequest) (*runtimeapi.RemoveImageResponse, error) {
+func (s *Service) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageRequest) (*runtimeapi.RemoveImageResponse, error) {
 	ref := req.GetImage().GetImage()
 	if ref == "" {
-		return nil, invalid("image.image", "is empty")
+		return nil, errEmpty
 	}
-	if err := s.images.Remove(ctx, ref); err != nil && !errors.Is(err, imagestore.ErrNotFound) {
+	if err := s.store.Remove(ctx, ref); err != nil && !errors.Is(err, imagestore.ErrNotFound) {
 		return nil, err
 	}
 	return &runtimeapi.RemoveImageResponse{}, nil
@@ -130,8 +161,8 @@ func (s *Server) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageReq
 
 // ImageFsInfo says what images take of the disk. Read-write layers are on the
 // same file system, so that it is told as the containers' as well.
-func (s *Server) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoRequest) (*runtimeapi.ImageFsInfoResponse, error) {
-	u, err := s.images.Usage()
+func (s *Service) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoRequest) (*runtimeapi.ImageFsInfoResponse, error) {
+	u, err := s.store.Usage()
 	if err != nil {
 		return nil, err
 	}
