@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
@@ -69,6 +71,19 @@ func TestUpdateResources(t *testing.T) {
 	h.Must(err)
 	if got := groupFile(t, c, h, "memory.limit_in_bytes", "memory.max"); got != "100663296" {
 		t.Errorf("memory limit is %s", got)
+	}
+	if got := groupFile(t, c, h, "cpu.cfs_quota_us", "cpu.max"); strings.Fields(got)[0] != "30000" {
+		t.Errorf("cpu quota is %s", got)
+	}
+	// All or nothing: a memory limit beside a quota that no kernel takes.
+	_, err = h.UpdateContainerResources(h.Ctx, &runtimeapi.UpdateContainerResourcesRequest{
+		ContainerId: c.ID, Linux: &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 32 << 20, CpuQuota: 5},
+	})
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "cpu_quota") {
+		t.Errorf("a quota of 5 microseconds: %v", err)
+	}
+	if got := groupFile(t, c, h, "memory.limit_in_bytes", "memory.max"); got != "100663296" {
+		t.Errorf("memory limit after a refused update is %s", got)
 	}
 	if got := c.Status().GetResources().GetLinux(); got.GetMemoryLimitInBytes() != 96<<20 || got.GetCpuQuota() != 30000 {
 		t.Errorf("status tells resources %v", got)
