@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -38,17 +37,6 @@ func New(store *imagestore.Store, cfg *config.Config) *Service {
 	return &Service{store: store, cfg: cfg}
 }
 
-// pullFailure tells plan.Code what kind of failure the store's error is.
-type pullFailure struct{ *imagestore.PullError }
-
-// PullFailure implements plan.PullFailure.
-func (e pullFailure) PullFailure() string {
-	return strings.ReplaceAll(string(e.PullError.Kind), " ", "")
-}
-
-// Unwrap gives the store's error.
-func (e pullFailure) Unwrap() error { return e.PullError }
-
 // PullImage brings an image and returns its id.
 func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest) (*runtimeapi.PullImageResponse, error) {
 	ref := req.GetImage().GetImage()
@@ -71,11 +59,7 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 	begin := time.Now()
 	img, err := s.store.Pull(ctx, ref, opt)
 	if err != nil {
-		var pe *imagestore.PullError
-		if errors.As(err, &pe) {
-			return nil, pullFailure{pe}
-		}
-		return nil, err
+		return nil, err // plan.Code knows the store's errors
 	}
 	klog.InfoS("Image pulled", "image", ref, "id", img.ID, "size", img.Size, "took", time.Since(begin).Round(time.Millisecond))
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil

@@ -60,7 +60,7 @@ func TestPullFailureCodes(t *testing.T) {
 		imagestore.NotFound: codes.NotFound, imagestore.Unauthorized: codes.Unauthenticated, imagestore.NoSpace: codes.ResourceExhausted,
 	} {
 		pe := &imagestore.PullError{Kind: kind, Ref: "a", Step: "b", Err: errors.New("c")}
-		if code, _ := plan.Code(pullFailure{pe}); code != want {
+		if code, _ := plan.Code(pe); code != want {
 			t.Errorf("%s: %v, want %v", kind, code, want)
 		}
 	}

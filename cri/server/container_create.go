@@ -118,7 +118,7 @@ func (r *create) plan(context.Context) error {
 }
 
 func (r *create) sources(ctx context.Context) error {
-	return r.s.checkSources(ctx, r.c.ready.Load().plan.Sources)
+	return r.s.paths.Check(ctx, r.c.ready.Load().plan.Sources)
 }
 
 func (r *create) record(context.Context) error {

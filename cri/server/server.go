@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/hostpath"
 	"github.com/varve-cri/varve/cri/images"
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
@@ -54,7 +54,7 @@ type Server struct {
 	debts   debts
 	settled chan struct{} // closed when the network has no attachment from before that nobody owns
 	seccomp seccomp.Cache
-	probes  atomic.Int64 // looks at host paths that have not come back
+	paths   hostpath.Checker
 	stats   *stats.Reader
 	begun   time.Time
 }
@@ -69,6 +69,7 @@ func New(o Options) (*Server, error) {
 		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
 		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
+	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()
 	s.debts.pay = s.payDebt
 	return s, nil
 }

@@ -1,4 +1,4 @@
-package server
+package hostpath
 
 import (
 	"context"
@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/plan"
@@ -21,27 +23,32 @@ import (
 // thread in the kernel that nothing can get out.
 const maxProbes = 256
 
-// checkSources looks at the host paths of a request. A path on a file system
-// that does not answer is an error that names it after HostPathTimeout, and
-// keeps nobody else waiting.
-func (s *Server) checkSources(ctx context.Context, sources []plan.Source) error {
+// Checker looks at host paths. The zero value with a Limit is ready.
+type Checker struct {
+	Limit  time.Duration // of one request's looks together
+	probes atomic.Int64  // looks that have not come back
+}
+
+// Check looks at the host paths of a request. A path on a file system that
+// does not answer is an error that names it after the limit, and keeps nobody
+// else waiting.
+func (c *Checker) Check(ctx context.Context, sources []plan.Source) error {
 	if len(sources) == 0 {
 		return nil
 	}
-	if s.probes.Add(1) > maxProbes {
-		s.probes.Add(-1)
-		return coded(codes.ResourceExhausted, "%s: %s: too many host paths do not answer", sources[0].Field, sources[0].Path)
+	if c.probes.Add(1) > maxProbes {
+		c.probes.Add(-1)
+		return status.Errorf(codes.ResourceExhausted, "%s: %s: too many host paths do not answer", sources[0].Field, sources[0].Path)
 	}
-	limit := s.cfg.Requests.HostPathTimeout.Std()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v: %w", limit, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("no answer within %v: %w", c.Limit, context.DeadlineExceeded))
 	defer cancel()
 	var at atomic.Int32
 	done := make(chan error, 1)
 	go func() {
-		defer s.probes.Add(-1)
+		defer c.probes.Add(-1)
 		for i := range sources {
 			at.Store(int32(i))
-			if err := checkSource(sources[i]); err != nil {
+			if err := check(sources[i]); err != nil {
 				done <- err
 				return
 			}
@@ -57,7 +64,8 @@ func (s *Server) checkSources(ctx context.Context, sources []plan.Source) error 
 	}
 }
 
-func checkSource(src plan.Source) error {
+// check looks at one path.
+func check(src plan.Source) error {
 	_, err := os.Stat(src.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return invalid(src.Field, "%s does not exist on the host", src.Path)
@@ -100,4 +108,8 @@ func checkPropagation(src plan.Source) error {
 		return invalid(src.Field, "%s: propagation from the host needs a shared or slave mount, %s is neither", src.Path, on.Mountpoint)
 	}
 	return nil
+}
+
+func invalid(field, format string, args ...any) error {
+	return &plan.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
