@@ -11,6 +11,7 @@ import (
 
 	"github.com/varve-cri/varve/e2e/bench/figure"
 	"github.com/varve-cri/varve/e2e/testregistry"
+	"github.com/varve-cri/varve/runtime/cgroup"
 )
 
 // batches is how often the parts of a run are interleaved.
@@ -114,6 +115,9 @@ func (b *bench) close() error {
 	}
 	if b.starts != nil {
 		errs = append(errs, b.starts.close())
+	}
+	if pods := cgroup.Open(podsGroup()); pods.Exists() {
+		errs = append(errs, pods.Remove())
 	}
 	if b.registry != nil {
 		errs = append(errs, b.registry.Close())

@@ -130,7 +130,7 @@ func (s *starts) run(ctx context.Context, argv, columns []string) error {
 }
 
 func (s *starts) close() error {
-	return errors.Join(s.group.Remove(), cgroup.RemoveParents(s.path))
+	return s.group.Remove() // its parent is podsGroup
 }
 
 // section is the table of the starts.
