@@ -87,8 +87,8 @@ func (l *Launcher) fill() {
 			}
 			continue
 		}
-		if l.busy() {
-			l.pause(quietTime)
+		if rest := l.rest(); rest > 0 {
+			l.pause(rest)
 			continue
 		}
 		c, err := l.spawn(l.stop)
@@ -100,16 +100,29 @@ func (l *Launcher) fill() {
 	}
 }
 
-// quietTime is how long after a start the pool is left alone: a shim that
-// begins takes a processor and the kernel's mount locks from the container
-// that starts.
-const quietTime = 20 * time.Millisecond
+// How long after a start the pool is left alone: a shim that begins takes a
+// processor and the kernel's mount locks from the container that starts. A
+// pool that is half empty waits only until a start is over, and one that is
+// all but empty is filled whatever goes on.
+const (
+	quietTime = 20 * time.Millisecond
+	startTime = 5 * time.Millisecond
+)
 
-// busy reports whether a spare should wait to be made. A pool that is half
-// empty is filled whatever goes on.
-func (l *Launcher) busy() bool {
+// rest is how long a spare should still wait to be made.
+func (l *Launcher) rest() time.Duration {
+	var pause time.Duration
+	switch waiting := len(l.spares); {
+	case waiting > cap(l.spares)/2:
+		pause = quietTime
+	case waiting > 1:
+		pause = startTime
+	}
 	quiet := time.Since(time.Unix(0, l.taken.Load()))
-	return quiet >= 0 && quiet < quietTime && len(l.spares) > cap(l.spares)/2
+	if quiet < 0 { // the clock was set back
+		return 0
+	}
+	return pause - quiet
 }
 
 func (l *Launcher) pause(d time.Duration) {
