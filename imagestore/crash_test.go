@@ -33,8 +33,21 @@ func (c *snapshots) take(step string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	to := filepath.Join(c.t.TempDir(), fmt.Sprintf("%d-%s", len(c.dirs), strings.ReplaceAll(step, " ", "-")))
-	if out, err := exec.Command("cp", "-a", c.root, to).CombinedOutput(); err != nil {
-		c.t.Errorf("copy: %v %s", err, out)
+	// The store goes on meanwhile: what is moved or freed under the copy's hands
+	// makes cp fail, and the next copy has the state after that.
+	for try := 0; ; try++ {
+		out, err := exec.Command("cp", "-a", c.root, to).CombinedOutput()
+		if err == nil {
+			break
+		}
+		if try == 20 || !strings.Contains(string(out), "No such file") {
+			c.t.Errorf("copy: %v %s", err, out)
+			return
+		}
+		if err := os.RemoveAll(to); err != nil {
+			c.t.Error(err)
+			return
+		}
 	}
 	c.dirs = append(c.dirs, to)
 }
