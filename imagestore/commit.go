@@ -73,12 +73,8 @@ func (s *Store) commitBatches() {
 }
 
 func (s *Store) commitAll(all []*finished) {
-	dirs := make([]string, len(all))
-	for i, f := range all {
-		dirs[i] = f.dir
-	}
 	s.at("sync layers")
-	if err := s.driver.Sync(dirs); err != nil {
+	if err := s.formats.sync(all); err != nil {
 		failAll(all, err)
 		return
 	}

@@ -24,6 +24,10 @@ type Config struct {
 	Network registry.Limits
 	// Transport is used instead of one made from the rules, for tests and proxies.
 	Transport http.RoundTripper
+	// Format is the layer format of new images: FormatErofs, FormatOverlay, or ""
+	// for the first of them that this kernel and the root's file system have.
+	// Images that are there keep theirs.
+	Format string
 	// MaxLayerBytes bounds what one layer may unpack to; 0 is 64 GiB,
 	// negative is no bound.
 	MaxLayerBytes int64

@@ -104,7 +104,7 @@ func TestOpenRepairs(t *testing.T) {
 	if err := errors.Join(s.CreateRW("good", other.ID), s.CreateRW("bad", other.ID), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	lost := s.db.Snapshot().Images[s.db.Snapshot().Names[image.Tags[0]]].Layers[1]
+	lost := s.db.Snapshot().Images[s.db.Snapshot().Names[image.Tags[0]]].Keys()[1]
 	err := errors.Join(
 		os.RemoveAll(s.path("layers", s.db.Snapshot().Layers[lost].Tree)),
 		os.MkdirAll(s.path("layers", "stray", "tree"), 0o700),

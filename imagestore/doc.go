@@ -11,6 +11,7 @@
 //
 //	index.db        images, names and layers (bbolt); a row is written last
 //	layers/TREE/    one layer: layer.json, and its content in the driver's format
+//	stacks/NAME/    all layers of an image joined, in formats that do that
 //	rw/ID/          one read-write layer: upper, work, and the link "image" (its lease)
 //	roots/          directories that carry a root's owner and mode for read-only mounts
 //	tmp/, trash/    what is being made, what is being deleted; emptied by Open

@@ -25,9 +25,9 @@ const maxEntries = 8 << 20
 // ensure makes the image's layer i present and gives its row. Pulls that want the
 // same layer share one transfer.
 func (p *pull) ensure(ctx context.Context, i int) (*layer.Metadata, error) {
-	chain := p.chains[i]
+	key := p.keys[i]
 	return share(ctx, func() (*layer.Metadata, bool, error) {
-		return p.store.layers.Do(ctx, chain.String(), func(ctx context.Context) (*layer.Metadata, error) {
+		return p.store.layers.Do(ctx, key.String(), func(ctx context.Context) (*layer.Metadata, error) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			defer context.AfterFunc(p.store.quit, func() { cancel(errors.New("the image store is closing")) })()
@@ -41,10 +41,10 @@ func (p *pull) ensure(ctx context.Context, i int) (*layer.Metadata, error) {
 func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 	s := p.store
 	step := "unpack layer " + p.manifest.Layers[i].Digest.String()
-	if m := s.db.Snapshot().Layers[p.chains[i]]; m != nil {
+	if m := s.db.Snapshot().Layers[p.keys[i]]; m != nil {
 		return m, nil
 	}
-	release, err := s.diffs.Acquire(ctx, p.config.RootFS.DiffIDs[i].String())
+	release, err := s.diffs.Acquire(ctx, p.treeName(i, true))
 	if err != nil {
 		return nil, fault.Wrap(Canceled, step, err)
 	}
@@ -81,7 +81,7 @@ func (p *pull) adopt(i int) (*layer.Metadata, error) {
 	s := p.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tree := treeName(p.config.RootFS.DiffIDs[i], "")
+	tree := p.treeName(i, true)
 	for _, other := range s.db.Snapshot().Layers {
 		if other.Tree != tree {
 			continue
@@ -100,13 +100,18 @@ func (p *pull) parent(i int) digest.Digest {
 	return p.chains[i-1]
 }
 
-// treeName is the directory of a layer's content: content that is complete by
+// treeName is the directory of layer i's content: content that is complete by
 // itself is filed under its diff, for all chains; other content is its chain's own.
-func treeName(diff, chain digest.Digest) string {
-	if chain == "" {
-		return diff.Encoded()
+// Formats share no directory, and overlay's have no prefix because they were first.
+func (p *pull) treeName(i int, complete bool) string {
+	name := "chain-" + p.chains[i].Encoded()
+	if complete {
+		name = p.config.RootFS.DiffIDs[i].Encoded()
 	}
-	return "chain-" + chain.Encoded()
+	if format := p.driver.Name(); format != FormatOverlay {
+		name = format + "-" + name
+	}
+	return name
 }
 
 // unpack streams layer i into dir.
@@ -136,7 +141,7 @@ func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, 
 		_ = pass.Close()
 		_ = body.Close()
 	}()
-	result, err := s.driver.Write(ctx, dir, pass, unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: maxEntries})
+	result, err := p.driver.Write(ctx, dir, pass, unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: maxEntries})
 	if err != nil {
 		return nil, unpack.Needs{}, blame(pass, err)
 	}
@@ -145,15 +150,12 @@ func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, 
 		return nil, unpack.Needs{}, blame(pass, err)
 	}
 	m := &layer.Metadata{
-		ID: p.chains[i], Parent: p.parent(i), Diff: p.config.RootFS.DiffIDs[i], Format: s.driver.Name(),
+		ID: p.chains[i], Parent: p.parent(i), Diff: p.config.RootFS.DiffIDs[i], Format: p.driver.Name(),
 		Blob: d.Digest, BlobSize: d.Size, MediaType: d.MediaType, TarSize: size,
 		Bytes: result.Bytes, Inodes: result.Inodes, Root: result.Root,
 		History: p.histories[i], Made: time.Now().UTC(),
 	}
-	m.Tree = treeName(m.Diff, "")
-	if !result.Needs.None() {
-		m.Tree = treeName(m.Diff, m.ID)
-	}
+	m.Tree = p.treeName(i, result.Needs.None())
 	return m, result.Needs, nil
 }
 
@@ -180,7 +182,7 @@ func (p *pull) inherit(ctx context.Context, i int, dir string, m *layer.Metadata
 		}
 		lower = append(lower, p.store.path("layers", below.Tree))
 	}
-	more, err := p.store.driver.Inherit(ctx, dir, needs, lower)
+	more, err := p.driver.Inherit(ctx, dir, needs, lower)
 	if err != nil {
 		return err
 	}

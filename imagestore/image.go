@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/reference"
 )
 
@@ -53,7 +54,9 @@ func (s *Store) now() *view {
 		names[id] = append(names[id], name)
 	}
 	for id, row := range of.Images {
-		if !row.Removed {
+		// Of a format that cannot be mounted here no container can be made: such an
+		// image must be pulled again.
+		if !row.Removed && s.formats.drivers[row.Format] != nil {
 			v.images = append(v.images, s.image(of, row, names[id]))
 		}
 	}
@@ -66,7 +69,7 @@ func (s *Store) now() *view {
 }
 
 func (s *Store) image(of *index.Snapshot, row *index.Image, names []string) Image {
-	image := Image{ID: row.ID.String(), Config: row.Config, Pulled: row.Pulled, Size: uint64(row.ConfigSize)}
+	image := Image{ID: row.ID.String(), Config: row.Config, Pulled: row.Pulled, Size: uint64(row.ConfigSize) + row.StackBytes}
 	slices.Sort(names)
 	for _, n := range names {
 		if reference.IsDigested(n) {
@@ -75,9 +78,9 @@ func (s *Store) image(of *index.Snapshot, row *index.Image, names []string) Imag
 			image.Tags = append(image.Tags, n)
 		}
 	}
-	for _, id := range row.Layers {
-		image.Layers = append(image.Layers, id.String())
-		if l := of.Layers[id]; l != nil {
+	for _, key := range row.Keys() {
+		image.Layers = append(image.Layers, key.Chain.String())
+		if l := of.Layers[key]; l != nil {
 			image.Size += l.Bytes
 		}
 	}
@@ -149,16 +152,20 @@ func (v *view) prefixed(hex string) (int, bool) {
 func (s *Store) Usage() (Usage, error) {
 	u := Usage{Mountpoint: s.cfg.Root}
 	snapshot := s.db.Snapshot()
-	live := map[digest.Digest]bool{}
+	live, counted := map[layer.Key]bool{}, map[string]bool{}
 	for _, row := range snapshot.Images {
 		// An image that only waits for its last container is gone for the kubelet.
-		for _, id := range row.Layers {
-			live[id] = live[id] || !row.Removed
+		keys := row.Keys()
+		for _, k := range keys {
+			live[k] = live[k] || !row.Removed
+		}
+		if stack := "stack " + stackName(keys); !row.Removed && !counted[stack] {
+			counted[stack] = true
+			u.Bytes += row.StackBytes
 		}
 	}
-	counted := map[string]bool{}
-	for id, l := range snapshot.Layers {
-		if used, known := live[id]; known && !used || counted[l.Tree] {
+	for key, l := range snapshot.Layers {
+		if used, known := live[key]; known && !used || counted[l.Tree] {
 			continue
 		}
 		counted[l.Tree] = true

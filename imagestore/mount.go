@@ -3,7 +3,6 @@ package imagestore
 import (
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -19,13 +18,11 @@ func (s *Store) MountRW(id string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	layers, err := s.stack(image)
+	f, err := s.mount(image, layer.Stack{Base: s.path(baseName), Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName)})
 	if err != nil {
 		return nil, fmt.Errorf("root of %s: %w", id, err)
 	}
-	return s.driver.Mount(layer.Stack{
-		Layers: layers, Base: s.path(baseName), Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName),
-	})
+	return f, nil
 }
 
 // MountImage gives the image, read-only, as a detached mount. The mount keeps its
@@ -36,34 +33,11 @@ func (s *Store) MountImage(imageID string) (*os.File, error) {
 		return nil, err
 	}
 	id := digest.Digest(image.ID)
-	layers, err := s.stack(id)
-	if err != nil {
-		return nil, err
-	}
 	root, err := s.rootDir(rootOf(s.db.Snapshot(), id))
 	if err != nil {
 		return nil, fmt.Errorf("root of image %s: %w", id, err)
 	}
-	return s.driver.Mount(layer.Stack{Layers: layers, Root: root})
-}
-
-// stack gives the directories of an image's layers, topmost first. Images that
-// only wait for their last container count too.
-func (s *Store) stack(image digest.Digest) ([]string, error) {
-	snapshot := s.db.Snapshot()
-	row := snapshot.Images[image]
-	if row == nil {
-		return nil, fmt.Errorf("image %s: %w", image, ErrNotFound)
-	}
-	dirs := make([]string, 0, len(row.Layers))
-	for _, id := range slices.Backward(row.Layers) {
-		l := snapshot.Layers[id]
-		if l == nil {
-			return nil, fmt.Errorf("layer %s of image %s: %w", id, image, ErrNotFound)
-		}
-		dirs = append(dirs, s.path("layers", l.Tree))
-	}
-	return dirs, nil
+	return s.mount(id, layer.Stack{Root: root})
 }
 
 // rootDir gives an empty directory with a root's owner and mode, for read-only

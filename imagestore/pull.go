@@ -12,6 +12,7 @@ import (
 
 	"github.com/varve-cri/varve/imagestore/fault"
 	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/manifest"
 	"github.com/varve-cri/varve/imagestore/reference"
 	"github.com/varve-cri/varve/imagestore/registry"
@@ -31,6 +32,8 @@ type pull struct {
 	rawConfig []byte
 	config    ocispec.Image
 	chains    []digest.Digest
+	driver    layer.Driver // of the format that the image gets, or has
+	keys      []layer.Key  // of the layers, lowest first
 	histories []*ocispec.History
 }
 
@@ -72,12 +75,16 @@ func (s *Store) pull(ctx context.Context, ref string, opt PullOptions) (Image, e
 		}
 	}
 	// From here on nothing that the image needs may be collected.
-	s.hold(p.chains)
-	defer s.release(p.chains)
+	s.hold(p.keys)
+	defer s.release(p.keys)
 	if err := p.fetchLayers(ctx); err != nil {
 		return Image{}, err
 	}
-	return p.commit()
+	joined, err := p.join(ctx)
+	if err != nil {
+		return Image{}, fault.Wrap(kindOfUnpack(err), "join layers", err)
+	}
+	return p.commit(joined)
 }
 
 // unchanged asks whether a name that is known still leads to the same image.
@@ -157,6 +164,8 @@ func (p *pull) fetchConfig(ctx context.Context) (err error) {
 	}
 	p.chains = manifest.ChainIDs(p.config.RootFS.DiffIDs)
 	p.histories = manifest.Histories(p.config)
+	p.driver = p.store.formatOf(d.Digest)
+	p.keys = layer.Keys(p.chains, p.driver.Name())
 	return nil
 }
 
@@ -183,20 +192,20 @@ func (p *pull) fetchLayers(ctx context.Context) error {
 }
 
 // commit writes the image's row and names; what they replace keeps its digest's name.
-func (p *pull) commit() (Image, error) {
+func (p *pull) commit(joined uint64) (Image, error) {
 	s := p.store
 	id := p.manifest.Config.Digest
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.at("write image")
 	err := s.db.Update(func(c *index.Change) error {
-		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: time.Now().UTC(), Config: p.config, ConfigSize: len(p.rawConfig)}
+		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: time.Now().UTC(), Format: p.driver.Name(), StackBytes: joined, Config: p.config, ConfigSize: len(p.rawConfig)}
 		if old := c.Images[id]; old != nil {
 			row.Pulled = old.Pulled
 		}
-		for _, chain := range p.chains {
-			if c.Layers[chain] == nil {
-				return fmt.Errorf("layer %s is not in the store", chain)
+		for _, k := range p.keys {
+			if c.Layers[k] == nil {
+				return fmt.Errorf("layer %s is not in the store", k)
 			}
 		}
 		errs := []error{c.PutContent(id, p.rawConfig), c.PutContent(p.digest, p.body), c.PutImage(row), c.PutName(p.ref.AtDigest(p.top), id)}

@@ -41,7 +41,7 @@ func TestPullFormats(t *testing.T) {
 		if got := inMount(t, f, err, "d/x"); !strings.Contains(got, "no such file") {
 			t.Errorf("%q: the whiteout hides nothing: %q", format, got)
 		}
-		m, err := layer.Load(s.path("layers", s.db.Snapshot().Layers[digest.Digest(image.Layers[1])].Tree))
+		m, err := layer.Load(s.path("layers", s.db.Snapshot().Layers[layer.Key{Chain: digest.Digest(image.Layers[1]), Format: s.Format().Name}].Tree))
 		if err != nil || m.Parent.String() != image.Layers[0] || m.History.CreatedBy != "layer 1" || m.Blob == "" || m.TarSize == 0 {
 			t.Errorf("metadata %+v, %v", m, err)
 		}

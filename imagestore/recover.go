@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/layer"
 )
 
 // recover brings files and rows to agree again after a crash. It runs before
@@ -60,12 +61,12 @@ func (s *Store) matchLayers() error {
 		there[e.Name()] = e.IsDir()
 	}
 	snapshot := s.db.Snapshot()
-	var lost []digest.Digest
-	for id, l := range snapshot.Layers {
+	var lost []layer.Key
+	for key, l := range snapshot.Layers {
 		named[l.Tree] = true
 		if !there[l.Tree] {
-			lost = append(lost, id)
-			s.cfg.Report(fmt.Sprintf("layer %s: its directory %q is gone", id, l.Tree))
+			lost = append(lost, key)
+			s.cfg.Report(fmt.Sprintf("layer %s: its directory %q is gone", key, l.Tree))
 		}
 	}
 	for name := range there {
@@ -78,14 +79,14 @@ func (s *Store) matchLayers() error {
 
 // dropLost deletes the rows of lost layers and of images with a layer that has no
 // row; the next pull brings them back.
-func (s *Store) dropLost(lost []digest.Digest) error {
+func (s *Store) dropLost(lost []layer.Key) error {
 	broken := s.broken(lost)
 	if len(lost) == 0 && len(broken) == 0 {
 		return nil
 	}
 	return s.db.Update(func(c *index.Change) error {
-		for _, id := range lost {
-			if err := c.DeleteLayer(id); err != nil {
+		for _, key := range lost {
+			if err := c.DeleteLayer(key); err != nil {
 				return err
 			}
 		}
@@ -108,10 +109,10 @@ func (s *Store) dropLost(lost []digest.Digest) error {
 }
 
 // broken lists the images of which a layer is lost or has no row.
-func (s *Store) broken(lost []digest.Digest) (ids []digest.Digest) {
+func (s *Store) broken(lost []layer.Key) (ids []digest.Digest) {
 	snapshot := s.db.Snapshot()
 	for id, row := range snapshot.Images {
-		bad := slices.ContainsFunc(row.Layers, func(l digest.Digest) bool {
+		bad := slices.ContainsFunc(row.Keys(), func(l layer.Key) bool {
 			return snapshot.Layers[l] == nil || slices.Contains(lost, l)
 		})
 		if bad {

@@ -10,24 +10,25 @@ import (
 
 	"github.com/varve-cri/varve/imagestore/fault"
 	"github.com/varve-cri/varve/imagestore/index"
+	"github.com/varve-cri/varve/imagestore/layer"
 )
 
 // hold keeps layers from being collected while a pull relies on them.
-func (s *Store) hold(chains []digest.Digest) {
+func (s *Store) hold(layers []layer.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, c := range chains {
-		s.holds[c]++
+	for _, k := range layers {
+		s.holds[k]++
 	}
 }
 
 // release gives the holds back. Layers that the pull leaves without an image are
 // kept for the next try, for a while.
-func (s *Store) release(chains []digest.Digest) {
+func (s *Store) release(layers []layer.Key) {
 	s.mu.Lock()
-	for _, c := range chains {
-		if s.holds[c]--; s.holds[c] == 0 {
-			delete(s.holds, c)
+	for _, k := range layers {
+		if s.holds[k]--; s.holds[k] == 0 {
+			delete(s.holds, k)
 		}
 	}
 	s.waitForLooseLocked()
@@ -120,7 +121,7 @@ func (s *Store) reap(id digest.Digest) {
 	}
 	s.setGone(id, false)
 	s.users.Delete(id)
-	if err := s.sweepLocked(row.Layers, s.cfg.LooseLayers); err != nil {
+	if err := s.sweepLocked(row.Keys(), s.cfg.LooseLayers); err != nil {
 		s.cfg.Report(fmt.Sprintf("free layers of image %s: %v", id, err))
 	}
 }
@@ -138,26 +139,26 @@ func (s *Store) sweepLoose() {
 
 // looseLocked lists the layers that no image has and no pull holds: those of the
 // list now, the others when they are older than age.
-func (s *Store) looseLocked(now []digest.Digest, age time.Duration) []digest.Digest {
+func (s *Store) looseLocked(now []layer.Key, age time.Duration) []layer.Key {
 	snapshot := s.db.Snapshot()
-	used := map[digest.Digest]bool{}
+	used := map[layer.Key]bool{}
 	for _, row := range snapshot.Images {
-		for _, l := range row.Layers {
+		for _, l := range row.Keys() {
 			used[l] = true
 		}
 	}
-	listed := map[digest.Digest]bool{}
+	listed := map[layer.Key]bool{}
 	for _, l := range now {
 		listed[l] = true
 	}
-	var loose []digest.Digest
-	for id, l := range snapshot.Layers {
-		if used[id] || s.holds[id] > 0 {
+	var loose []layer.Key
+	for key, l := range snapshot.Layers {
+		if used[key] || s.holds[key] > 0 {
 			continue
 		}
 		// A clock that went back makes a layer old, not immortal.
-		if since := time.Since(l.Made); listed[id] || since >= age || since < 0 {
-			loose = append(loose, id)
+		if since := time.Since(l.Made); listed[key] || since >= age || since < 0 {
+			loose = append(loose, key)
 		}
 	}
 	return loose
@@ -166,17 +167,18 @@ func (s *Store) looseLocked(now []digest.Digest, age time.Duration) []digest.Dig
 // sweepLocked deletes the rows of loose layers, then moves away the directories
 // that no row names any more. A crash in between leaves directories without rows,
 // which Open removes.
-func (s *Store) sweepLocked(now []digest.Digest, age time.Duration) error {
+func (s *Store) sweepLocked(now []layer.Key, age time.Duration) error {
 	defer s.waitForLooseLocked()
+	s.sweepStacksLocked()
 	loose := s.looseLocked(now, age)
 	if len(loose) == 0 {
 		return nil
 	}
 	trees := map[string]bool{}
 	err := s.db.Update(func(c *index.Change) error {
-		for _, id := range loose {
-			trees[c.Layers[id].Tree] = true
-			if err := c.DeleteLayer(id); err != nil {
+		for _, key := range loose {
+			trees[c.Layers[key].Tree] = true
+			if err := c.DeleteLayer(key); err != nil {
 				return err
 			}
 		}

@@ -152,7 +152,7 @@ func makeRoot(dir string, a unpack.Attributes) error {
 func rootOf(of *index.Snapshot, image digest.Digest) unpack.Attributes {
 	row := of.Images[image]
 	if row != nil {
-		for _, id := range slices.Backward(row.Layers) {
+		for _, id := range slices.Backward(row.Keys()) {
 			if l := of.Layers[id]; l != nil && l.Root != nil {
 				return *l.Root
 			}

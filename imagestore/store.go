@@ -15,24 +15,25 @@ import (
 	"github.com/varve-cri/varve/imagestore/flight"
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
-	"github.com/varve-cri/varve/imagestore/layer/overlay"
 	"github.com/varve-cri/varve/imagestore/registry"
 )
 
 // Store keeps images. All its methods may be called at the same time.
 type Store struct {
-	cfg    Config
-	db     *index.Index
-	driver layer.Driver
-	client *registry.Client
-	trash  *trash
-	view   atomic.Pointer[view] // of the newest snapshot that was asked for
-	users  sync.Map             // image id to *accounts
+	cfg     Config
+	db      *index.Index
+	formats formats
+	client  *registry.Client
+	trash   *trash
+	view    atomic.Pointer[view] // of the newest snapshot that was asked for
+	users   sync.Map             // image id to *accounts
 
-	// layers and configs share transfers among pulls; diffs keeps two pulls from
+	// layers and configs share transfers among pulls, joins the joining of stacks
+	// among pulls and mounts; diffs keeps two pulls from
 	// fetching the same diff for different chains; slots bound the unpacking.
 	layers  flight.Group[*layer.Metadata]
 	configs flight.Group[[]byte]
+	joins   flight.Group[uint64]
 	diffs   flight.Lock
 	slots   chan struct{}
 	batch   batch
@@ -40,8 +41,8 @@ type Store struct {
 	// mu serializes what changes layers/ and the rows, so that a directory and its
 	// row come and go together.
 	mu sync.Mutex
-	// holds counts, by chain id, the pulls that rely on a layer; guarded by mu.
-	holds map[digest.Digest]int
+	// holds counts, by layer, the pulls that rely on a layer; guarded by mu.
+	holds map[layer.Key]int
 
 	// leaseMu guards the three maps below. No system call is made under it.
 	leaseMu sync.Mutex
@@ -68,7 +69,7 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{
 		cfg:    cfg,
 		slots:  make(chan struct{}, cfg.ParallelLayers),
-		holds:  map[digest.Digest]int{},
+		holds:  map[layer.Key]int{},
 		leases: map[string]*lease{},
 		uses:   map[digest.Digest]int{},
 		gone:   map[digest.Digest]bool{},
@@ -82,7 +83,7 @@ func Open(cfg Config) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	for _, d := range []string{".", "layers", "rw", "roots", "tmp", "trash", "scratch"} {
+	for _, d := range []string{".", "layers", "stacks", "rw", "roots", "tmp", "trash", "scratch"} {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return err
 		}
@@ -98,7 +99,7 @@ func (s *Store) open() (err error) {
 	if s.db, err = index.Open(s.path("index.db"), s.cfg.Report); err != nil {
 		return err
 	}
-	if s.driver, err = overlay.New(s.path("scratch")); err != nil {
+	if s.formats, err = openFormats(s.cfg.Format, s.path("scratch")); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
 	s.trash = newTrash(s.path("trash"), s.path("reserve"), s.cfg.Report)
@@ -119,10 +120,11 @@ func (s *Store) Close() error {
 	s.looseTimer.Stop()
 	s.layers.Wait()
 	s.configs.Wait()
+	s.joins.Wait()
 	s.background.Wait()
 	s.trash.close()
 	s.client.Close()
-	return s.db.Close()
+	return errors.Join(s.formats.close(), s.db.Close())
 }
 
 func (s *Store) path(elements ...string) string {

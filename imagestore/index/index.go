@@ -29,17 +29,23 @@ type Image struct {
 	Layers   []digest.Digest `json:"layers"`  // chain ids, lowest first
 	Pulled   time.Time       `json:"pulled"`  // first
 	Removed  bool            `json:"removed"` // waits for the last container that uses it
+	Format   string          `json:"format"`  // of its layers; a row that says none is of an older store: overlay
+	// StackBytes is what the joined stack takes on the disk, in formats that have one.
+	StackBytes uint64 `json:"stackBytes,omitempty"`
 
 	// Config is parsed from the content under ID when the database is opened.
 	Config     ocispec.Image `json:"-"`
 	ConfigSize int           `json:"-"`
 }
 
+// Keys gives the keys of the image's layers, lowest first.
+func (i *Image) Keys() []layer.Key { return layer.Keys(i.Layers, i.Format) }
+
 // Snapshot is the whole database at one moment. It never changes.
 type Snapshot struct {
 	Images map[digest.Digest]*Image
 	Names  map[string]digest.Digest // "repository:tag" and "repository@digest" to image id
-	Layers map[digest.Digest]*layer.Metadata
+	Layers map[layer.Key]*layer.Metadata
 }
 
 // Index is the database.
@@ -67,7 +73,7 @@ func Open(path string, report func(string)) (*Index, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	x := &Index{db: db}
-	s := &Snapshot{Images: map[digest.Digest]*Image{}, Names: map[string]digest.Digest{}, Layers: map[digest.Digest]*layer.Metadata{}}
+	s := &Snapshot{Images: map[digest.Digest]*Image{}, Names: map[string]digest.Digest{}, Layers: map[layer.Key]*layer.Metadata{}}
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
@@ -94,14 +100,17 @@ func (s *Snapshot) load(tx *bolt.Tx, report func(string)) error {
 	err := tx.Bucket(layersBucket).ForEach(func(k, v []byte) error {
 		m := &layer.Metadata{}
 		err := json.Unmarshal(v, m)
-		if err == nil && (string(m.ID) != string(k) || m.Tree == "") {
+		if m.Format == "" {
+			m.Format = layer.FormatOverlay
+		}
+		if err == nil && (m.Key().String() != string(k) || m.Tree == "") {
 			err = errors.New("the row is another layer's")
 		}
 		if err != nil {
 			bad(layersBucket, k, err)
 			return nil
 		}
-		s.Layers[m.ID] = m
+		s.Layers[m.Key()] = m
 		return nil
 	})
 	if err != nil {
@@ -114,6 +123,9 @@ func (s *Snapshot) load(tx *bolt.Tx, report func(string)) error {
 			config := tx.Bucket(contentBucket).Get(k)
 			i.ConfigSize = len(config)
 			err = json.Unmarshal(config, &i.Config)
+		}
+		if i.Format == "" {
+			i.Format = layer.FormatOverlay
 		}
 		if err != nil {
 			bad(imagesBucket, k, err)
@@ -219,14 +231,14 @@ func (c *Change) DeleteName(name string) error {
 
 // PutLayer writes a layer's row. The Metadata must not be changed afterwards.
 func (c *Change) PutLayer(m *layer.Metadata) error {
-	c.Layers[m.ID] = m
-	return c.put(layersBucket, string(m.ID), m)
+	c.Layers[m.Key()] = m
+	return c.put(layersBucket, m.Key().String(), m)
 }
 
 // DeleteLayer deletes a layer's row.
-func (c *Change) DeleteLayer(id digest.Digest) error {
-	delete(c.Layers, id)
-	return c.tx.Bucket(layersBucket).Delete([]byte(id))
+func (c *Change) DeleteLayer(k layer.Key) error {
+	delete(c.Layers, k)
+	return c.tx.Bucket(layersBucket).Delete([]byte(k.String()))
 }
 
 // PutContent keeps the bytes of a config or manifest.

@@ -25,14 +25,14 @@ func opened(t *testing.T, path string) (*Index, *[]string) {
 
 var (
 	imageID = digest.FromString("image")
-	layerID = digest.FromString("layer")
+	layerID = layer.Key{Chain: digest.FromString("layer"), Format: "erofs"}
 )
 
 func fillIn(c *Change) error {
 	return errors.Join(
 		c.PutContent(imageID, []byte(`{"architecture":"amd64","config":{"User":"me"}}`)),
-		c.PutImage(&Image{ID: imageID, Layers: []digest.Digest{layerID}}),
-		c.PutLayer(&layer.Metadata{ID: layerID, Tree: "x"}),
+		c.PutImage(&Image{ID: imageID, Layers: []digest.Digest{layerID.Chain}, Format: layerID.Format}),
+		c.PutLayer(&layer.Metadata{ID: layerID.Chain, Format: layerID.Format, Tree: "x"}),
 		c.PutName("h/a:b", imageID),
 	)
 }
@@ -110,5 +110,29 @@ func TestTwoStores(t *testing.T) {
 	if x, err := Open(path, nil); err == nil {
 		_ = x.Close()
 		t.Error("a second store opened the same database")
+	}
+}
+
+// Rows from before there were formats are overlay's, and formats share no row.
+func TestRowsSayTheirFormat(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	x, _ := opened(t, path)
+	chain := layerID.Chain
+	err := errors.Join(x.Update(fillIn), x.db.Update(func(tx *bolt.Tx) error {
+		return errors.Join(
+			tx.Bucket(imagesBucket).Put([]byte(imageID), []byte(`{"id":"`+imageID.String()+`","layers":["`+chain.String()+`"]}`)),
+			tx.Bucket(layersBucket).Put([]byte(chain), []byte(`{"id":"`+chain.String()+`","tree":"old"}`)),
+		)
+	}), x.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, told := opened(t, path)
+	old := x.Snapshot().Images[imageID].Keys()[0]
+	if s := x.Snapshot(); len(s.Layers) != 2 || s.Layers[old] == nil || s.Layers[old].Tree != "old" || s.Layers[layerID].Tree != "x" || len(*told) != 0 {
+		t.Errorf("%+v, told %v", s, *told)
+	}
+	if err := x.Update(func(c *Change) error { return c.DeleteLayer(old) }); err != nil || len(x.Snapshot().Layers) != 1 {
+		t.Errorf("%v, %+v", err, x.Snapshot())
 	}
 }

@@ -2,11 +2,16 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 
 	"github.com/varve-cri/varve/imagestore/unpack"
 )
+
+// ErrNotJoined is for a stack whose directory (Stack.Joined) is missing or
+// damaged. Join makes it anew from the layers.
+var ErrNotJoined = errors.New("the joined stack is missing or damaged")
 
 // Driver is one format of layers on disk.
 type Driver interface {
@@ -19,18 +24,34 @@ type Driver interface {
 	// Inherit completes a written layer that needs something from the layers below
 	// it (their directories, nearest first), and gives what that added.
 	Inherit(ctx context.Context, dir string, needs unpack.Needs, lower []string) (unpack.Result, error)
-	// Sync returns when what was written in the directories is on the disk.
+	// Sync returns when what was written in the directories is on the disk. The
+	// directories' own names are the caller's to sync.
 	Sync(dirs []string) error
-	// Mount gives a stack as a detached mount, in no mount table.
+	// Joins tells whether a stack needs, beside its layers, a directory made by
+	// Join: the same for all stacks of the format.
+	Joins() bool
+	// Join makes in the empty directory dir what a stack of layers (topmost first)
+	// needs to be mounted, and returns when it is on the disk. The same layers give
+	// the same content.
+	Join(ctx context.Context, dir string, layers []string) error
+	// Mount gives a stack as a detached mount, in no mount table. What the driver
+	// keeps of it for the next Mount it keeps until Drop or Close.
 	Mount(s Stack) (*os.File, error)
+	// Drop forgets what is kept of the stack with that joined directory. Mounts
+	// that were given are not touched.
+	Drop(joined string)
+	// Close forgets all that is kept.
+	Close() error
 }
 
 // Stack is layers' directories, topmost first, and what goes on top of them. With
 // Upper and Work the mount is writable, else Root is its root directory: an empty
 // one that has the owner and mode that the merged root must have. Base, if not
-// empty, is a plain directory below the lowest layer.
+// empty, is a plain directory below the lowest layer. Joined is what Join made,
+// in formats that join.
 type Stack struct {
 	Layers []string
+	Joined string
 	Base   string
 	Root   string
 	Upper  string

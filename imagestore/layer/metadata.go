@@ -15,6 +15,34 @@ import (
 // metadataName is the file beside a layer's content.
 const metadataName = "layer.json"
 
+// FormatOverlay is the format of every row that says none: it was the only one.
+const FormatOverlay = "overlay"
+
+// Key is what a layer's row is found by. An image that was pulled in one format
+// depends on no layer of another.
+type Key struct {
+	Chain  digest.Digest
+	Format string
+}
+
+// Keys gives the keys of a chain of layers in one format.
+func Keys(chains []digest.Digest, format string) []Key {
+	keys := make([]Key, len(chains))
+	for i, c := range chains {
+		keys[i] = Key{c, format}
+	}
+	return keys
+}
+
+// String is the key in the database. Overlay's is the chain id alone, as it was
+// when there was no other format.
+func (k Key) String() string {
+	if k.Format == FormatOverlay {
+		return k.Chain.String()
+	}
+	return k.Chain.String() + " " + k.Format
+}
+
 // Metadata is what is known of one layer. The database has it in its row; the
 // same text lies beside the content, so that people and repairs can read what a
 // directory is without the database.
@@ -34,6 +62,9 @@ type Metadata struct {
 	History   *ocispec.History   `json:"history,omitempty"`
 	Made      time.Time          `json:"made"`
 }
+
+// Key is what the layer's row is found by.
+func (m *Metadata) Key() Key { return Key{m.ID, m.Format} }
 
 // Save writes the metadata into the layer's directory. It does not sync: the
 // commit syncs the directory as a whole.

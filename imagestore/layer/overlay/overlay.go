@@ -113,6 +113,18 @@ func (d *Driver) Sync(dirs []string) error {
 	return nil
 }
 
+// Joins implements layer.Driver: the kernel joins the directories.
+func (d *Driver) Joins() bool { return false }
+
+// Join implements layer.Driver.
+func (d *Driver) Join(context.Context, string, []string) error { return nil }
+
+// Drop implements layer.Driver: nothing is kept between two mounts.
+func (d *Driver) Drop(string) {}
+
+// Close implements layer.Driver.
+func (d *Driver) Close() error { return nil }
+
 // Mount implements layer.Driver.
 func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 	o := options{upper: s.Upper, work: s.Work}

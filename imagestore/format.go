@@ -1,0 +1,84 @@
+package imagestore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/layer/overlay"
+)
+
+// The layer formats, by the names that rows and the configuration use.
+const (
+	FormatOverlay = layer.FormatOverlay // a directory for each layer
+)
+
+// Format is the layer format of new images.
+type Format struct {
+	Name   string
+	Reason string // why this one, for people
+}
+
+// formats are the layer formats that this kernel and file system have, all at the
+// same time: each image is mounted in the one that it was pulled in.
+type formats struct {
+	drivers map[string]layer.Driver
+	chosen  Format
+}
+
+// openFormats opens the drivers and chooses the format of new images.
+func openFormats(want, scratch string) (formats, error) {
+	f := formats{drivers: map[string]layer.Driver{}}
+	directories, err := overlay.New(scratch)
+	if err != nil {
+		return f, err
+	}
+	f.drivers[FormatOverlay] = directories
+	switch want {
+	case FormatOverlay:
+		f.chosen = Format{FormatOverlay, "configured"}
+	case "":
+		f.chosen = Format{FormatOverlay, "everywhere"}
+	default:
+		return f, errors.Join(fmt.Errorf("layer format %q is not known", want), f.close())
+	}
+	return f, nil
+}
+
+// sync syncs finished layers, those of one format together.
+func (f formats) sync(all []*finished) error {
+	dirs := map[string][]string{}
+	for _, l := range all {
+		dirs[l.meta.Format] = append(dirs[l.meta.Format], l.dir)
+	}
+	for format, list := range dirs {
+		if err := f.drivers[format].Sync(list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f formats) close() error {
+	var errs error
+	for _, d := range f.drivers {
+		errs = errors.Join(errs, d.Close())
+	}
+	return errs
+}
+
+// Format tells the layer format of new images, and why it is that one.
+func (s *Store) Format() Format { return s.formats.chosen }
+
+// formatOf gives the driver for a pull of an image: one that is here keeps its
+// format, because containers may stand on it, unless it cannot be mounted here.
+func (s *Store) formatOf(image digest.Digest) layer.Driver {
+	if row := s.db.Snapshot().Images[image]; row != nil {
+		if d := s.formats.drivers[row.Format]; d != nil {
+			return d
+		}
+	}
+	return s.formats.drivers[s.formats.chosen.Name]
+}
