@@ -31,6 +31,7 @@ func (p *pull) ensure(ctx context.Context, i int) (*layer.Metadata, error) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			defer context.AfterFunc(p.store.quit, func() { cancel(errors.New("the image store is closing")) })()
+			defer p.store.watchLoose(ctx)
 			return p.makeLayer(ctx, i)
 		})
 	})

@@ -3,6 +3,7 @@ package imagestore
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -14,30 +15,50 @@ import (
 // MountRW gives container id's root as a detached mount, which ends with the last
 // descriptor or mount namespace that has it.
 func (s *Store) MountRW(id string) (*os.File, error) {
-	image, err := s.leased(id)
+	images, err := s.leased(id)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.mount(image, layer.Stack{Base: s.path(baseName), Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName)})
+	f, err := s.mount(images[0], layer.Stack{Base: s.path(baseName), Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName)})
 	if err != nil {
 		return nil, fmt.Errorf("root of %s: %w", id, err)
 	}
 	return f, nil
 }
 
-// MountImage gives the image, read-only, as a detached mount. The mount keeps its
-// files also when the image is removed.
-func (s *Store) MountImage(imageID string) (*os.File, error) {
-	image, err := s.Get(imageID)
+// MountImage gives the image that ref names, read-only, as a detached mount. It is
+// for who holds a lease on the image: what is removed without one is deleted also
+// where it is mounted.
+func (s *Store) MountImage(ref string) (*os.File, error) {
+	image, release, err := s.Lease(ref)
 	if err != nil {
 		return nil, err
 	}
-	id := digest.Digest(image.ID)
-	root, err := s.rootDir(rootOf(s.db.Snapshot(), id))
+	defer release()
+	return s.mountReadOnly(digest.Digest(image.ID))
+}
+
+// MountVolume gives an image, read-only, as a detached mount, for the container id
+// that leases it, also when the image has been removed since.
+func (s *Store) MountVolume(id, imageID string) (*os.File, error) {
+	images, err := s.leased(id)
 	if err != nil {
-		return nil, fmt.Errorf("root of image %s: %w", id, err)
+		return nil, err
 	}
-	return s.mount(id, layer.Stack{Root: root})
+	image := digest.Digest(imageID)
+	if !slices.Contains(images, image) {
+		return nil, fmt.Errorf("image %s: not leased by %s: %w", imageID, id, ErrNotFound)
+	}
+	return s.mountReadOnly(image)
+}
+
+// mountReadOnly mounts an image that someone leases.
+func (s *Store) mountReadOnly(image digest.Digest) (*os.File, error) {
+	root, err := s.rootDir(rootOf(s.db.Snapshot(), image))
+	if err != nil {
+		return nil, fmt.Errorf("root of image %s: %w", image, err)
+	}
+	return s.mount(image, layer.Stack{Root: root})
 }
 
 // rootDir gives an empty directory with a root's owner and mode, for read-only

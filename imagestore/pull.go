@@ -202,6 +202,10 @@ func (p *pull) commit(joined uint64) (Image, error) {
 		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: time.Now().UTC(), Format: p.driver.Name(), StackBytes: joined, Config: p.config, ConfigSize: len(p.rawConfig)}
 		if old := c.Images[id]; old != nil {
 			row.Pulled = old.Pulled
+			// One image may come under several manifests; the row knows the newest.
+			if err := c.DeleteContent(old.Manifest); err != nil {
+				return err
+			}
 		}
 		for _, k := range p.keys {
 			if c.Layers[k] == nil {
@@ -218,9 +222,6 @@ func (p *pull) commit(joined uint64) (Image, error) {
 		return Image{}, fault.Wrap(Internal, "write image", err)
 	}
 	s.at("image written")
-	s.leaseMu.Lock()
-	delete(s.gone, id)
-	s.leaseMu.Unlock()
 	v := s.now()
 	return v.images[v.byID[id]], nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // recover brings files and rows to agree again after a crash. It runs before
-// anyone else can use the store, so it takes no locks.
+// anyone else can use the store.
 func (s *Store) recover() error {
 	if err := s.emptyTemporary(); err != nil {
 		return err
@@ -25,11 +25,12 @@ func (s *Store) recover() error {
 	}
 	for id, row := range s.db.Snapshot().Images {
 		if row.Removed {
-			s.gone[id] = true
 			s.reap(id)
 		}
 	}
-	return s.sweepLocked(nil, s.cfg.LooseLayers)
+	s.mu.Lock() // the timer of loose layers may run already
+	defer s.mu.Unlock()
+	return s.sweepLocked("", s.cfg.LooseLayers)
 }
 
 // emptyTemporary throws away what was being made, and goes on with what was being

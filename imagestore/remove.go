@@ -35,11 +35,24 @@ func (s *Store) release(layers []layer.Key) {
 	s.mu.Unlock()
 }
 
-// waitForLooseLocked sets the timer by which layers without an image go in time.
+// waitForLooseLocked sets the timer by which layers without an image go in time. A
+// timer that runs is left alone, or a node that pulls often would never sweep.
 func (s *Store) waitForLooseLocked() {
-	if len(s.looseLocked(nil, 0)) > 0 {
+	if !s.looseDue && len(s.looseLocked("", 0)) > 0 {
+		s.looseDue = true
 		s.looseTimer.Reset(max(0, s.cfg.LooseLayers))
 	}
+}
+
+// watchLoose is for who ends work on a layer that all callers may have left: the
+// last of them could not know that a layer would come of it.
+func (s *Store) watchLoose(ctx context.Context) {
+	if ctx.Err() == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waitForLooseLocked()
 }
 
 // Remove takes the image that ref names out of the store, with all its names.
@@ -73,7 +86,6 @@ func (s *Store) forget(ref string) (digest.Digest, error) {
 		return "", nil
 	}
 	id := digest.Digest(v.images[i].ID)
-	s.setGone(id, true)
 	s.at("forget image")
 	err := s.db.Update(func(c *index.Change) error {
 		for _, name := range slices.Concat(v.images[i].Tags, v.images[i].Digests) {
@@ -85,45 +97,27 @@ func (s *Store) forget(ref string) (digest.Digest, error) {
 		row.Removed = true
 		return c.PutImage(&row)
 	})
-	if err != nil {
-		s.setGone(id, false)
-	}
 	return id, err
-}
-
-// setGone refuses new leases on an image, or grants them again.
-func (s *Store) setGone(id digest.Digest, gone bool) {
-	s.leaseMu.Lock()
-	defer s.leaseMu.Unlock()
-	if gone {
-		s.gone[id] = true
-	} else {
-		delete(s.gone, id)
-	}
 }
 
 // reap frees a removed image that no container uses any more.
 func (s *Store) reap(id digest.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leaseMu.Lock()
-	free := s.gone[id] && s.uses[id] == 0
-	s.leaseMu.Unlock()
 	row := s.db.Snapshot().Images[id]
+	s.leaseMu.Lock()
+	used := s.uses[id] > 0
+	s.leaseMu.Unlock()
 	// A pull that brought the image back made the row a living one again.
-	if !free || row == nil || !row.Removed {
+	if used || row == nil || !row.Removed {
 		return
 	}
 	s.at("reap image")
-	if err := s.db.Update(func(c *index.Change) error { return c.DeleteImage(id) }); err != nil {
+	if err := s.sweepLocked(id, s.cfg.LooseLayers); err != nil {
 		s.cfg.Report(fmt.Sprintf("free image %s: %v", id, err))
 		return
 	}
-	s.setGone(id, false)
 	s.users.Delete(id)
-	if err := s.sweepLocked(row.Keys(), s.cfg.LooseLayers); err != nil {
-		s.cfg.Report(fmt.Sprintf("free layers of image %s: %v", id, err))
-	}
 }
 
 // sweepLoose frees layers that have had no image for long enough.
@@ -131,25 +125,26 @@ func (s *Store) sweepLoose() {
 	s.inBackground(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if err := s.sweepLocked(nil, s.cfg.LooseLayers); err != nil {
+		s.looseDue = false
+		if err := s.sweepLocked("", s.cfg.LooseLayers); err != nil {
 			s.cfg.Report(fmt.Sprintf("free layers without an image: %v", err))
 		}
 	})
 }
 
-// looseLocked lists the layers that no image has and no pull holds: those of the
-// list now, the others when they are older than age.
-func (s *Store) looseLocked(now []layer.Key, age time.Duration) []layer.Key {
+// looseLocked lists the layers that no image but the dead one has and no pull
+// holds: those of the dead image now, the others when they are older than age.
+func (s *Store) looseLocked(dead digest.Digest, age time.Duration) []layer.Key {
 	snapshot := s.db.Snapshot()
-	used := map[layer.Key]bool{}
-	for _, row := range snapshot.Images {
+	used, now := map[layer.Key]bool{}, map[layer.Key]bool{}
+	for id, row := range snapshot.Images {
 		for _, l := range row.Keys() {
-			used[l] = true
+			if id == dead {
+				now[l] = true
+			} else {
+				used[l] = true
+			}
 		}
-	}
-	listed := map[layer.Key]bool{}
-	for _, l := range now {
-		listed[l] = true
 	}
 	var loose []layer.Key
 	for key, l := range snapshot.Layers {
@@ -157,25 +152,29 @@ func (s *Store) looseLocked(now []layer.Key, age time.Duration) []layer.Key {
 			continue
 		}
 		// A clock that went back makes a layer old, not immortal.
-		if since := time.Since(l.Made); listed[key] || since >= age || since < 0 {
+		if since := time.Since(l.Made); now[key] || since >= age || since < 0 {
 			loose = append(loose, key)
 		}
 	}
 	return loose
 }
 
-// sweepLocked deletes the rows of loose layers, then moves away the directories
-// that no row names any more. A crash in between leaves directories without rows,
-// which Open removes.
-func (s *Store) sweepLocked(now []layer.Key, age time.Duration) error {
+// sweepLocked deletes the rows of the dead image, if there is one, and of loose
+// layers in one transaction, so that no reader counts layers that only lost their
+// image; then it moves away the stacks and the directories that no row names any
+// more. A crash in between leaves them without rows, and Open removes them.
+func (s *Store) sweepLocked(dead digest.Digest, age time.Duration) error {
 	defer s.waitForLooseLocked()
-	s.sweepStacksLocked()
-	loose := s.looseLocked(now, age)
-	if len(loose) == 0 {
+	loose := s.looseLocked(dead, age)
+	if len(loose) == 0 && dead == "" {
+		s.sweepStacksLocked()
 		return nil
 	}
 	trees := map[string]bool{}
 	err := s.db.Update(func(c *index.Change) error {
+		if err := c.DeleteImage(dead); err != nil {
+			return err
+		}
 		for _, key := range loose {
 			trees[c.Layers[key].Tree] = true
 			if err := c.DeleteLayer(key); err != nil {
@@ -190,6 +189,7 @@ func (s *Store) sweepLocked(now []layer.Key, age time.Duration) error {
 	if err != nil {
 		return err
 	}
+	s.sweepStacksLocked()
 	s.at("discard layers")
 	for tree := range trees {
 		s.trash.put(s.path("layers", tree))

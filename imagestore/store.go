@@ -43,12 +43,13 @@ type Store struct {
 	mu sync.Mutex
 	// holds counts, by layer, the pulls that rely on a layer; guarded by mu.
 	holds map[layer.Key]int
+	// looseDue tells that looseTimer runs; guarded by mu.
+	looseDue bool
 
-	// leaseMu guards the three maps below. No system call is made under it.
+	// leaseMu guards the two maps below. No system call is made under it.
 	leaseMu sync.Mutex
 	leases  map[string]*lease     // by read-write layer id
 	uses    map[digest.Digest]int // leases of each image
-	gone    map[digest.Digest]bool
 
 	// quit ends transfers and background work when the store is closed.
 	quit       context.Context //nolint:containedctx // it is the store's own lifetime
@@ -72,7 +73,6 @@ func Open(cfg Config) (*Store, error) {
 		holds:  map[layer.Key]int{},
 		leases: map[string]*lease{},
 		uses:   map[digest.Digest]int{},
-		gone:   map[digest.Digest]bool{},
 	}
 	s.quit, s.stop = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {

@@ -105,27 +105,29 @@ type accounts struct {
 }
 
 // Users gives the image's /etc/passwd and /etc/group; nil for one that it does
-// not have. The bytes are shared: read them, do not change them.
+// not have. An image that was removed has them as long as a container uses it. The
+// bytes are shared: read them, do not change them.
 func (s *Store) Users(imageID string) (passwd, group []byte, err error) {
-	image, err := s.Get(imageID)
+	id, release, err := s.use(imageID)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("image %q: %w", imageID, err)
 	}
-	kept, _ := s.users.LoadOrStore(digest.Digest(image.ID), &accounts{})
+	defer release()
+	kept, _ := s.users.LoadOrStore(id, &accounts{})
 	a, ok := kept.(*accounts)
 	if !ok {
-		return nil, nil, fmt.Errorf("image %s: accounts of type %T", image.ID, kept)
+		return nil, nil, fmt.Errorf("image %s: accounts of type %T", id, kept)
 	}
-	a.once.Do(func() { a.passwd, a.group, a.err = s.readAccounts(image.ID) })
+	a.once.Do(func() { a.passwd, a.group, a.err = s.readAccounts(id) })
 	if a.err != nil {
 		// What failed once may go well the next time.
-		s.users.CompareAndDelete(digest.Digest(image.ID), kept)
+		s.users.CompareAndDelete(id, kept)
 	}
 	return a.passwd, a.group, a.err
 }
 
-func (s *Store) readAccounts(id string) (passwd, group []byte, err error) {
-	root, err := s.MountImage(id)
+func (s *Store) readAccounts(id digest.Digest) (passwd, group []byte, err error) {
+	root, err := s.mountReadOnly(id)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -245,3 +245,8 @@ func (c *Change) DeleteLayer(k layer.Key) error {
 func (c *Change) PutContent(d digest.Digest, b []byte) error {
 	return c.tx.Bucket(contentBucket).Put([]byte(d), b)
 }
+
+// DeleteContent deletes the bytes of a config or manifest.
+func (c *Change) DeleteContent(d digest.Digest) error {
+	return c.tx.Bucket(contentBucket).Delete([]byte(d))
+}
