@@ -8,6 +8,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/registry"
 )
 
@@ -78,4 +79,6 @@ type PullOptions struct {
 	Auth *Auth
 	// Platform overrides the store's; nil does not.
 	Platform *ocispec.Platform
+	// Operation is the pull as Store.Begin gave it; nil lets Pull begin one.
+	Operation *progress.Pull
 }

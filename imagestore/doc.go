@@ -6,7 +6,7 @@
 // pointer to its parent. Pull brings an image from a registry in one pass per
 // layer; CreateRW makes a container's read-write layer and leases the image, and
 // those of its volumes; MountRW, MountVolume and MountImage give detached mounts,
-// which no mount table shows.
+// which no mount table shows. Pulls tells how far each pull is.
 //
 // What is on disk, below Config.Root:
 //

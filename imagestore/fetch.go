@@ -15,6 +15,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/fault"
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/stream"
 	"github.com/varve-cri/varve/imagestore/unpack"
 )
@@ -24,15 +25,20 @@ const maxEntries = 8 << 20
 
 // ensure makes the image's layer i present and gives its row. Pulls that want the
 // same layer share one transfer.
-func (p *pull) ensure(ctx context.Context, i int) (*layer.Metadata, error) {
+func (p *pull) ensure(ctx context.Context, i int) (m *layer.Metadata, err error) {
 	key := p.keys[i]
+	ctx, leave := p.op.Join(ctx, i, key.String())
+	defer func() { leave(err) }()
 	return share(ctx, func() (*layer.Metadata, bool, error) {
 		return p.store.layers.Do(ctx, key.String(), func(ctx context.Context) (*layer.Metadata, error) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			defer context.AfterFunc(p.store.quit, func() { cancel(errors.New("the image store is closing")) })()
 			defer p.store.watchLoose(ctx)
-			return p.makeLayer(ctx, i)
+			ctx, work := progress.Begin(ctx)
+			m, err := p.makeLayer(ctx, i)
+			work.End(err)
+			return m, err
 		})
 	})
 }
@@ -43,6 +49,7 @@ func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 	s := p.store
 	step := "unpack layer " + p.manifest.Layers[i].Digest.String()
 	if m := s.db.Snapshot().Layers[p.keys[i]]; m != nil {
+		progress.Of(ctx).Stage(progress.LayerPresent)
 		return m, nil
 	}
 	release, err := s.diffs.Acquire(ctx, p.treeName(i, true))
@@ -51,6 +58,9 @@ func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 	}
 	if m, err := p.adopt(i); m != nil || err != nil {
 		release()
+		if err == nil {
+			progress.Of(ctx).Stage(progress.LayerPresent)
+		}
 		return m, fault.WrapOrNil(Internal, step, err)
 	}
 	dir, err := os.MkdirTemp(s.path("tmp"), "layer-")
@@ -127,11 +137,12 @@ func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.at("fetch layer")
+	work := progress.Of(ctx)
 	body, err := p.repository.Blob(ctx, d)
 	if err != nil {
 		return nil, unpack.Needs{}, err
 	}
-	pass, err := stream.NewPass(body, stream.Layer{Blob: d.Digest, Size: d.Size, Diff: p.config.RootFS.DiffIDs[i], Limit: s.cfg.MaxLayerBytes})
+	pass, err := stream.NewPass(work.Fetching(body), stream.Layer{Blob: d.Digest, Size: d.Size, Diff: p.config.RootFS.DiffIDs[i], Limit: s.cfg.MaxLayerBytes})
 	if err != nil {
 		body.Close()
 		return nil, unpack.Needs{}, err
@@ -142,7 +153,7 @@ func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, 
 		_ = pass.Close()
 		_ = body.Close()
 	}()
-	result, err := p.driver.Write(ctx, dir, pass, unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: maxEntries})
+	result, err := p.driver.Write(ctx, dir, work.Unpacking(pass), unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: maxEntries})
 	if err != nil {
 		return nil, unpack.Needs{}, blame(pass, err)
 	}
@@ -150,6 +161,7 @@ func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, 
 	if err != nil {
 		return nil, unpack.Needs{}, blame(pass, err)
 	}
+	work.Unpacked(size)
 	m := &layer.Metadata{
 		ID: p.chains[i], Parent: p.parent(i), Diff: p.config.RootFS.DiffIDs[i], Format: p.driver.Name(),
 		Blob: d.Digest, BlobSize: d.Size, MediaType: d.MediaType, TarSize: size,
@@ -197,6 +209,7 @@ func (s *Store) finish(ctx context.Context, dir string, m *layer.Metadata) error
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	progress.Of(ctx).Stage(progress.LayerSyncing)
 	if err := m.Save(dir); err != nil {
 		return fmt.Errorf("write metadata: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/manifest"
+	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/reference"
 	"github.com/varve-cri/varve/imagestore/registry"
 )
@@ -24,6 +25,7 @@ type pull struct {
 	ref        reference.Reference
 	platform   ocispec.Platform
 	repository *registry.Repository
+	op         *progress.Pull
 
 	top       digest.Digest // of what the reference names: a manifest or an index
 	body      []byte        // of the manifest
@@ -40,8 +42,13 @@ type pull struct {
 // Pull brings the image that ref names; the error is a *PullError. An image that
 // is here already costs one question to the registry.
 func (s *Store) Pull(ctx context.Context, ref string, opt PullOptions) (Image, error) {
-	image, err := s.pull(ctx, ref, opt)
+	op := opt.Operation
+	if op == nil {
+		op = s.Begin(ref, opt.Platform)
+	}
+	image, err := s.pull(op.Context(ctx), op, ref, opt)
 	if err == nil {
+		op.End(image.ID, nil)
 		return image, nil
 	}
 	told := *fault.Wrap(Internal, "store image", err)
@@ -49,15 +56,16 @@ func (s *Store) Pull(ctx context.Context, ref string, opt PullOptions) (Image, e
 	if ctx.Err() != nil {
 		told.Kind, told.Err = Canceled, context.Cause(ctx)
 	}
+	op.End("", &told)
 	return Image{}, &told
 }
 
-func (s *Store) pull(ctx context.Context, ref string, opt PullOptions) (Image, error) {
+func (s *Store) pull(ctx context.Context, op *progress.Pull, ref string, opt PullOptions) (Image, error) {
 	parsed, err := reference.Parse(ref)
 	if err != nil {
 		return Image{}, fault.New(Invalid, "read reference", err)
 	}
-	p := &pull{store: s, ref: parsed, platform: s.cfg.Platform}
+	p := &pull{store: s, ref: parsed, platform: s.cfg.Platform, op: op}
 	if opt.Platform != nil {
 		p.platform = *opt.Platform
 	}
@@ -80,10 +88,12 @@ func (s *Store) pull(ctx context.Context, ref string, opt PullOptions) (Image, e
 	if err := p.fetchLayers(ctx); err != nil {
 		return Image{}, err
 	}
+	op.Stage(progress.Joining)
 	joined, err := p.join(ctx)
 	if err != nil {
 		return Image{}, fault.Wrap(kindOfUnpack(err), "join layers", err)
 	}
+	op.Stage(progress.Commit)
 	return p.commit(joined)
 }
 
@@ -107,6 +117,7 @@ func (p *pull) unchanged(ctx context.Context) (Image, bool, error) {
 	if d == "" || !ok || v.of.Names[p.ref.String()] != id {
 		return Image{}, false, nil
 	}
+	p.op.Unchanged()
 	return v.images[i], true, nil
 }
 
@@ -146,6 +157,7 @@ func (p *pull) fetchManifest(ctx context.Context) error {
 
 // fetchConfig reads the config and, with it, what the layers are.
 func (p *pull) fetchConfig(ctx context.Context) (err error) {
+	p.op.Stage(progress.Config)
 	d := p.manifest.Config
 	p.rawConfig, err = share(ctx, func() ([]byte, bool, error) {
 		return p.store.configs.Do(ctx, d.Digest.String(), func(ctx context.Context) ([]byte, error) {
@@ -181,6 +193,7 @@ func share[T any](ctx context.Context, do func() (T, bool, error)) (T, error) {
 
 // fetchLayers makes all layers present, in parallel; the first error stops the rest.
 func (p *pull) fetchLayers(ctx context.Context) error {
+	p.op.Layers(p.blobs())
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range p.chains {
 		group.Go(func() error {

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/flight"
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/registry"
 )
 
@@ -27,6 +28,7 @@ type Store struct {
 	trash   *trash
 	view    atomic.Pointer[view] // of the newest snapshot that was asked for
 	users   sync.Map             // image id to *accounts
+	pulls   *progress.Pulls
 
 	// layers and configs share transfers among pulls, joins the joining of stacks
 	// among pulls and mounts; diffs keeps two pulls from
@@ -73,6 +75,7 @@ func Open(cfg Config) (*Store, error) {
 		holds:  map[layer.Key]int{},
 		leases: map[string]*lease{},
 		uses:   map[digest.Digest]int{},
+		pulls:  progress.New(),
 	}
 	s.quit, s.stop = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {

@@ -11,6 +11,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-cri/varve/imagestore/fault"
+	"github.com/varve-cri/varve/imagestore/progress"
 )
 
 // How often a broken transfer is taken up again: fruitless times in a row, and in
@@ -129,6 +130,7 @@ func (b *blob) resume(cause error) error {
 	if err := pause(b.ctx, b.repository.limits.Backoff<<(b.fruitless-1)); err != nil {
 		return b.host.fault(fault.Canceled, b.query, err)
 	}
+	progress.Resumed(b.ctx)
 	err := b.open()
 	if known := (*fault.Error)(nil); errors.As(err, &known) && known.Kind == fault.Unavailable {
 		return b.resume(known.Err)

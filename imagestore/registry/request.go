@@ -16,6 +16,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/varve-cri/varve/imagestore/fault"
+	"github.com/varve-cri/varve/imagestore/progress"
 )
 
 // request is one question to whatever host answers it.
@@ -148,6 +149,7 @@ func (r *Repository) try(ctx context.Context, h *host, attempts int, q request) 
 		if err := pause(ctx, max(passing.after, r.limits.Backoff<<n)); err != nil {
 			return nil, h.fault(fault.Canceled, q, err)
 		}
+		progress.Retried(ctx)
 	}
 }
 
