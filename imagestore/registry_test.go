@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -234,10 +235,18 @@ func inMount(t testing.TB, f *os.File, err error, path string) string {
 // clean waits for the background and checks that nothing half-made is left.
 func clean(t testing.TB, s *Store) {
 	t.Helper()
+	if err := disorder(s); err != nil {
+		t.Error(err)
+	}
+}
+
+// disorder waits for the background and tells what is half-made.
+func disorder(s *Store) error {
 	s.trash.wait()
+	var errs []error
 	for _, d := range []string{"tmp", "trash"} {
 		if left, _ := os.ReadDir(s.path(d)); len(left) > 0 {
-			t.Errorf("%s holds %v", d, left)
+			errs = append(errs, fmt.Errorf("%s holds %v", d, left))
 		}
 	}
 	rows := map[string]bool{}
@@ -247,11 +256,21 @@ func clean(t testing.TB, s *Store) {
 	left, _ := os.ReadDir(s.path("layers"))
 	for _, e := range left {
 		if !rows[e.Name()] {
-			t.Errorf("layers/%s has no row", e.Name())
+			errs = append(errs, fmt.Errorf("layers/%s has no row", e.Name()))
 		}
 		delete(rows, e.Name())
 	}
 	if len(rows) > 0 {
-		t.Errorf("rows without a directory: %v", rows)
+		errs = append(errs, fmt.Errorf("rows without a directory: %v", rows))
 	}
+	s.mu.Lock()
+	wanted := s.stacksWantedLocked()
+	s.mu.Unlock()
+	left, _ = os.ReadDir(s.path("stacks"))
+	for _, e := range left {
+		if !wanted[e.Name()] {
+			errs = append(errs, fmt.Errorf("stacks/%s has no image", e.Name()))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,0 +1,189 @@
+package imagestore
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/varve-cri/varve/e2e/disk"
+	"github.com/varve-cri/varve/imagestore/layer"
+)
+
+// go test ./imagestore -run TestPowerCut -powercut.time 10m -powercut.random 40 -powercut.seed $RANDOM
+var (
+	cutSeed   = flag.Uint64("powercut.seed", 1, "seed of the power cuts")
+	cutRandom = flag.Int("powercut.random", 1, "random cuts between each two flushes, besides none and all of the writes")
+	cutTime   = flag.Duration("powercut.time", time.Minute, "how long one disk's cuts may be looked at")
+)
+
+// may tells whether the image may be there, and may be missing, when the power goes
+// at a position: what a call that had returned has done must have lasted.
+func (p *powerCut) may(tag string, at int64) (there, missing bool) {
+	missing = true
+	for _, a := range p.acts {
+		switch {
+		case a.tag != tag || a.from >= at:
+		case a.to <= at:
+			there, missing = a.there, !a.there
+		default:
+			there, missing = there || a.there, missing || !a.there
+		}
+	}
+	return there, missing
+}
+
+// judge opens the store on what a cut left, and tells what is wrong.
+func (p *powerCut) judge(c disk.Cut, fsck bool, change func(*Config)) (err error) {
+	d, err := disk.Plain(c.Image)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	root, err := d.Mount(p.data)
+	if err != nil {
+		return err
+	}
+	err = p.judgeStore(c, root, change)
+	root.Close()
+	if err == nil && fsck {
+		err = d.Check()
+	}
+	return err
+}
+
+func (p *powerCut) judgeStore(c disk.Cut, root *os.File, change func(*Config)) error {
+	s, err := p.open(root, change)
+	if err != nil {
+		return err
+	}
+	s.background.Wait()
+	errs := []error{disorder(s)}
+	for tag, id := range p.ids {
+		there, missing := p.may(tag, c.At)
+		_, err := s.Get(p.remote.host() + "/app:" + tag)
+		switch {
+		case err == nil && !there:
+			errs = append(errs, fmt.Errorf("image %s is back after its removal", tag))
+		case err != nil && !missing:
+			errs = append(errs, fmt.Errorf("image %s is lost: %w", tag, err))
+		case err == nil:
+			errs = append(errs, p.whole(s, tag, id))
+		}
+	}
+	for _, id := range s.ListRW() {
+		f, err := s.MountRW(id)
+		if err == nil {
+			err = f.Close()
+		}
+		errs = append(errs, err, s.RemoveRW(id))
+	}
+	for _, tag := range []string{"four", "two"} {
+		_, err := s.Pull(p.t.Context(), p.remote.host()+"/app:"+tag, PullOptions{})
+		errs = append(errs, err, p.whole(s, tag, p.ids[tag]))
+	}
+	errs = append(errs, disorder(s), s.Close())
+	return errors.Join(errs...)
+}
+
+// whole tells whether an image is what it was when it was pulled.
+func (p *powerCut) whole(s *Store, tag, id string) error {
+	tree, err := treeOf(s, id)
+	if err == nil && tree != p.trees[id] {
+		err = errors.New("it is not the tree that was pulled")
+	}
+	if err != nil {
+		return fmt.Errorf("image %s is damaged: %w", tag, err)
+	}
+	return nil
+}
+
+// judgeAll judges the cuts for as long as there is time, and gives how many there
+// were and those that were wrong.
+func (p *powerCut) judgeAll(change func(*Config), most int) (n int, wrong []error) {
+	type job struct {
+		cut disk.Cut
+		n   int
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	jobs := make(chan job)
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for j := range jobs {
+				if err := p.judge(j.cut, j.n%8 == 0, change); err != nil {
+					mu.Lock()
+					wrong = append(wrong, fmt.Errorf("%s: %w", j.cut.Name, err))
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	end := time.Now().Add(*cutTime)
+	enough := func() bool { mu.Lock(); defer mu.Unlock(); return len(wrong) >= most || time.Now().After(end) }
+	p.log.Cuts(*cutSeed, *cutRandom, func(c disk.Cut) bool {
+		jobs <- job{c, n}
+		n++
+		return !enough()
+	})
+	close(jobs)
+	all.Wait()
+	return n, wrong
+}
+
+// A power cut at any moment leaves every image that a Pull has given, whole; none
+// that a Remove has taken; and nothing half-made. With data=writeback ext4 does not
+// order a file's bytes before the names and sizes that lead to them.
+func TestPowerCut(t *testing.T) {
+	for _, data := range []string{"ordered", "writeback"} {
+		t.Run(data, func(t *testing.T) {
+			p := newPowerCut(t, data)
+			p.work(func(*Config) {}, func(*Store) {})
+			n, wrong := p.judgeAll(func(*Config) {}, 5)
+			t.Logf("%d cuts between %d flushes", n, p.log.Flushes())
+			for _, err := range wrong {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// unsynced is a driver that does not wait for the disk.
+type unsynced struct{ layer.Driver }
+
+func (unsynced) Sync([]string) error { return nil }
+
+func unsync(s *Store) {
+	for name, d := range s.formats.drivers {
+		s.formats.drivers[name] = unsynced{d}
+	}
+}
+
+// The replay finds what a store does wrong.
+func TestPowerCutFindsMistakes(t *testing.T) {
+	for name, c := range map[string]struct {
+		mutate func(*Store)
+		lies   bool // the disk: it forgets flushes
+		want   string
+	}{
+		"layers are not synced": {unsync, false, "damaged"},
+		"flushes are forgotten": {func(*Store) {}, true, "lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPowerCut(t, "ordered")
+			p.work(func(*Config) {}, c.mutate)
+			if c.lies {
+				p.log.Forget()
+			}
+			n, wrong := p.judgeAll(func(*Config) {}, 8)
+			if !strings.Contains(fmt.Sprint(wrong), c.want) {
+				t.Errorf("%d cuts found %v", n, wrong)
+			}
+		})
+	}
+}
