@@ -242,6 +242,8 @@ func clean(t testing.TB, s *Store) {
 
 // disorder waits for the background and tells what is half-made.
 func disorder(s *Store) error {
+	s.mu.Lock()   // rows go before what they name, in one hold of the lock
+	s.mu.Unlock() //nolint:staticcheck // only to wait
 	s.trash.wait()
 	var errs []error
 	for _, d := range []string{"tmp", "trash"} {
