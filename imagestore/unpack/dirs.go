@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
 // cachedDirs is how many directories of one layer are kept open: archives are
@@ -16,10 +18,8 @@ const cachedDirs = 48
 // maxLinks is the kernel's own bound of symbolic links in one path.
 const maxLinks = 40
 
-var (
-	errClimbs   = errors.New("climbs out of the layer")
-	errDangling = errors.New("a parent is a symbolic link to nothing in this layer")
-)
+// ErrDangling is for a parent that leads nowhere.
+var ErrDangling = errors.New("a parent is a symbolic link to nothing in this layer")
 
 // dirs opens directories below root by their real path ("" is the root itself).
 type dirs struct {
@@ -119,7 +119,7 @@ func (d *dirs) parent(p string) (fd int, real string, err error) {
 
 // make makes the directory p and its missing parents.
 func (d *dirs) make(p string) (int, string, error) {
-	up, base := split(p)
+	up, base := entry.Split(p)
 	fd, real, err := d.parent(up)
 	if err != nil {
 		return -1, "", err
@@ -154,7 +154,7 @@ func (d *dirs) throughLinks(p string) (int, string, error) {
 		return fd, real, nil
 	case err == unix.ENOENT && linked:
 		if link, err := d.isLink(p); err != nil || link {
-			return -1, "", errors.Join(errDangling, err)
+			return -1, "", errors.Join(ErrDangling, err)
 		}
 		return d.make(p)
 	case err == unix.ENOTDIR && d.overWhiteout(real):
@@ -170,7 +170,7 @@ func (d *dirs) overWhiteout(real string) bool {
 		if i < len(real) && real[i] != '/' {
 			continue
 		}
-		up, base := split(real[:i])
+		up, base := entry.Split(real[:i])
 		fd, err := d.get(up)
 		if err != nil {
 			return false
@@ -201,7 +201,7 @@ func (d *dirs) opaqueDir(parent int, base string) error {
 // isLink tells whether the last component of p, whose parents are resolved, is a
 // symbolic link.
 func (d *dirs) isLink(p string) (bool, error) {
-	up, base := split(p)
+	up, base := entry.Split(p)
 	real, _, err := d.resolve(up)
 	if err != nil {
 		return false, err
@@ -223,9 +223,9 @@ func (d *dirs) resolve(p string) (real string, linked bool, err error) {
 			continue
 		case "..":
 			if real == "" {
-				return "", true, errClimbs
+				return "", true, entry.ErrClimbs
 			}
-			real, _ = split(real)
+			real, _ = entry.Split(real)
 			continue
 		}
 		next := path.Join(real, component)
@@ -274,29 +274,4 @@ func (d *dirs) forget(real string) {
 // below tells whether p is at or below the directory real.
 func below(p, real string) bool {
 	return p == real || strings.HasPrefix(p, real+"/")
-}
-
-// split gives a clean relative path's parent ("" at the top) and last component.
-func split(p string) (up, base string) {
-	i := strings.LastIndexByte(p, '/')
-	if i < 0 {
-		return "", p
-	}
-	return p[:i], p[i+1:]
-}
-
-// clean gives an archive's name as a path below the root; "" is the root itself.
-// Names that climb out are an error, even where clamping them would be harmless.
-func clean(name string) (string, error) {
-	if strings.IndexByte(name, 0) >= 0 {
-		return "", errors.New("the name holds a NUL byte")
-	}
-	p := path.Clean(strings.TrimLeft(name, "/"))
-	switch {
-	case p == ".":
-		return "", nil
-	case p == "..", strings.HasPrefix(p, "../"):
-		return "", errClimbs
-	}
-	return p, nil
 }

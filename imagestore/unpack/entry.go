@@ -8,9 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
 // root takes the attributes of the layer's root.
@@ -21,7 +22,7 @@ func (u *unpacker) root(h *tar.Header) error {
 	if err := setOpen(u.dirs.root, h); err != nil {
 		return err
 	}
-	u.result.Root = &Attributes{Mode: modeOf(h), UID: h.Uid, GID: h.Gid}
+	u.result.Root = &Attributes{Mode: entry.Mode(h), UID: h.Uid, GID: h.Gid}
 	u.dirTimes[""] = timesOf(h)
 	return nil
 }
@@ -70,7 +71,7 @@ func (u *unpacker) directoryOver(at place) error {
 // file makes a regular file.
 func (u *unpacker) file(at place, h *tar.Header) error {
 	if h.Size < 0 || h.Size > u.limits.Bytes-u.written {
-		return fmt.Errorf("files of more than %d bytes: %w", u.limits.Bytes, errLimit)
+		return fmt.Errorf("files of more than %d bytes: %w", u.limits.Bytes, ErrLimit)
 	}
 	u.written += h.Size
 	fd := -1
@@ -81,7 +82,7 @@ func (u *unpacker) file(at place, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	n, err := u.fill(fd, isSparse(h))
+	n, err := u.fill(fd, entry.Sparse(h))
 	if err == nil && n != h.Size {
 		err = fmt.Errorf("%d bytes of %d: %w", n, h.Size, io.ErrUnexpectedEOF)
 	}
@@ -96,19 +97,6 @@ func (u *unpacker) file(at place, h *tar.Header) error {
 	}
 	u.count(n)
 	return err
-}
-
-// isSparse tells whether an entry's holes are worth keeping as holes.
-func isSparse(h *tar.Header) bool {
-	if h.Typeflag == tar.TypeGNUSparse {
-		return true
-	}
-	for key := range h.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return true
-		}
-	}
-	return false
 }
 
 // fill copies the entry's bytes to fd. Blocks of zeros of a sparse file are skipped.
@@ -171,12 +159,11 @@ func (u *unpacker) symlink(at place, h *tar.Header) error {
 
 // device makes a device node or a fifo.
 func (u *unpacker) device(at place, h *tar.Header) error {
-	kind := map[byte]uint32{tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO}[h.Typeflag]
-	if h.Devmajor < 0 || h.Devmajor > 0xfff || h.Devminor < 0 || h.Devminor > 0xfffff {
-		return fmt.Errorf("device %d:%d is out of range", h.Devmajor, h.Devminor)
+	kind, number, err := entry.Device(h)
+	if err != nil {
+		return err
 	}
-	number := unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
-	err := u.create(at, func() error { return unix.Mknodat(at.dir, at.base, kind|modeOf(h), int(number)) })
+	err = u.create(at, func() error { return unix.Mknodat(at.dir, at.base, kind|entry.Mode(h), int(number)) })
 	if err != nil {
 		return err
 	}
@@ -185,8 +172,8 @@ func (u *unpacker) device(at place, h *tar.Header) error {
 		return err
 	}
 	// The node was made by this call and is no link, so following is harmless here.
-	if err := unix.Fchmodat(at.dir, at.base, modeOf(h), 0); err != nil {
-		return fmt.Errorf("chmod to %#o: %w", modeOf(h), err)
+	if err := unix.Fchmodat(at.dir, at.base, entry.Mode(h), 0); err != nil {
+		return fmt.Errorf("chmod to %#o: %w", entry.Mode(h), err)
 	}
 	return setTimes(at.dir, at.base, timesOf(h))
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
 // Inherit completes the tree root with what it needs from the trees below it,
@@ -73,7 +75,7 @@ func (i inheritance) link(l Link) error {
 	if err := i.copyUp(from, l.Target); err != nil {
 		return err
 	}
-	up, base := split(l.Name)
+	up, base := entry.Split(l.Name)
 	dir, err := i.u.dirs.get(up)
 	if err != nil {
 		return err
@@ -89,7 +91,7 @@ func (i inheritance) copyUp(from int, target string) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errors.New("the target in a lower layer is no regular file")
 	}
-	up, base := split(target)
+	up, base := entry.Split(target)
 	dir, real, err := i.u.dirs.parent(up)
 	if err != nil {
 		return err
@@ -148,7 +150,7 @@ func (i inheritance) find(real string, flags uint64) (int, error) {
 // hides tells whether a layer has an opaque directory on the way to real, or at
 // it when self is set.
 func hides(root int, real string, self bool) bool {
-	for p := real; p != ""; p, _ = split(p) {
+	for p := real; p != ""; p, _ = entry.Split(p) {
 		if p == real && !self {
 			continue
 		}
@@ -190,7 +192,7 @@ func copyXattrs(from, to int) error {
 		return nil //nolint:nilerr // a file system without attributes has none to copy
 	}
 	for _, name := range splitNames(list[:n]) {
-		if !carried(name) {
+		if !entry.Carried(name) {
 			continue
 		}
 		value := make([]byte, 64<<10) // XATTR_SIZE_MAX

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
 // Link is a hard link whose target this layer does not hold.
@@ -29,7 +31,7 @@ func (n Needs) None() bool { return len(n.Dirs) == 0 && len(n.Links) == 0 }
 // link makes a hard link to a file of the same layer. Header attributes are not
 // applied: they are the target's (CVE-2021-32760).
 func (u *unpacker) link(at place, h *tar.Header) error {
-	target, err := clean(h.Linkname)
+	target, err := entry.Clean(h.Linkname)
 	if err != nil {
 		return fmt.Errorf("hard link to %.300q: %w", h.Linkname, err)
 	}
@@ -50,7 +52,7 @@ func (u *unpacker) link(at place, h *tar.Header) error {
 // linkTo links to a target, whose parents are resolved as any entry's are but not
 // made. The target itself is not followed.
 func (u *unpacker) linkTo(at place, target string) error {
-	up, base := split(target)
+	up, base := entry.Split(target)
 	real, _, err := u.dirs.resolve(up)
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (u *unpacker) linkTo(at place, target string) error {
 func (u *unpacker) lateLinks() error {
 	rest := u.links[:0]
 	for _, l := range u.links {
-		up, base := split(l.Name)
+		up, base := entry.Split(l.Name)
 		fd, err := u.dirs.get(up)
 		if err != nil {
 			continue // the place is gone: a later entry replaced the directory

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
 // Limits bound what one layer may make.
@@ -38,8 +39,8 @@ func (e *EntryError) Error() string { return fmt.Sprintf("entry %.300q: %v", e.N
 // Unwrap gives the cause.
 func (e *EntryError) Unwrap() error { return e.Err }
 
-// errLimit is for archives that hold more than Limits allow.
-var errLimit = errors.New("the layer holds more than is allowed")
+// ErrLimit is for archives that hold more than Limits allow.
+var ErrLimit = errors.New("the layer holds more than is allowed")
 
 // Tree unpacks archive into the empty directory root. After an error the tree is
 // good for nothing but removal.
@@ -126,7 +127,7 @@ var makers = map[byte]func(*unpacker, place, *tar.Header) error{
 
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if u.entries++; u.entries > u.limits.Entries {
-		return fmt.Errorf("more than %d entries: %w", u.limits.Entries, errLimit)
+		return fmt.Errorf("more than %d entries: %w", u.limits.Entries, ErrLimit)
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
@@ -135,22 +136,22 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if !ok {
 		return fmt.Errorf("entry type %q is unknown", h.Typeflag)
 	}
-	name, err := clean(h.Name)
+	name, err := entry.Clean(h.Name)
 	if err != nil {
 		return err
 	}
-	if err := checkOwner(h); err != nil {
+	if err := entry.CheckOwner(h); err != nil {
 		return err
 	}
 	if name == "" {
 		return u.root(h)
 	}
-	up, base := split(name)
+	up, base := entry.Split(name)
 	fd, real, err := u.dirs.parent(up)
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	if hides, _, _ := entry.Hides(base); hides != entry.Nothing {
 		maker = (*unpacker).whiteout
 	}
 	u.content = content

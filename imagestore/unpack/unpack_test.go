@@ -327,8 +327,8 @@ func TestBrokenArchives(t *testing.T) {
 		"truncated in a body":   {whole[:3000], generous, io.ErrUnexpectedEOF},
 		"truncated in a header": {whole[:512+5120+100], generous, io.ErrUnexpectedEOF},
 		"not a tar":             {bytes.Repeat([]byte("no"), 600), generous, tar.ErrHeader},
-		"too many bytes":        {whole, Limits{4999, 9}, errLimit},
-		"too many entries":      {whole, Limits{9999, 1}, errLimit},
+		"too many bytes":        {whole, Limits{4999, 9}, ErrLimit},
+		"too many entries":      {whole, Limits{9999, 1}, ErrLimit},
 	} {
 		_, err := Tree(t.Context(), openDir(t, t.TempDir()), bytes.NewReader(c.b), c.limits)
 		if !errors.Is(err, c.want) {

@@ -2,36 +2,29 @@ package unpack
 
 import (
 	"archive/tar"
-	"errors"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
-// The names by which a layer's archive says what it hides (OCI image-spec,
-// layer.md, "Whiteouts"), and what overlay wants to see for it
-// (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
-const (
-	whiteoutPrefix = ".wh."
-	opaqueName     = ".wh..wh..opq"
-	aufsPrefix     = ".wh..wh." // aufs' own bookkeeping, which old images carry
-	opaqueXattr    = "trusted.overlay.opaque"
-)
+// opaqueXattr is what overlay wants to see on a directory that hides what is below
+// it (Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories").
+const opaqueXattr = "trusted.overlay.opaque"
 
 // whiteout hides a lower layer's file, or all that a lower layer has in this
 // directory. What this layer itself holds under the name stays visible.
 func (u *unpacker) whiteout(at place, _ *tar.Header) error {
-	if at.base == opaqueName {
+	hides, name, err := entry.Hides(at.base)
+	switch {
+	case err != nil:
+		return err
+	case hides == entry.Content:
 		return unix.Fsetxattr(at.dir, opaqueXattr, []byte("y"), 0)
-	}
-	if strings.HasPrefix(at.base, aufsPrefix) {
+	case hides == entry.Ignored:
 		return nil
 	}
-	name := strings.TrimPrefix(at.base, whiteoutPrefix)
-	if name == "" || name == "." || name == ".." {
-		return errors.New("whiteout of no name")
-	}
-	err := unix.Mknodat(at.dir, name, unix.S_IFCHR, 0)
+	err = unix.Mknodat(at.dir, name, unix.S_IFCHR, 0)
 	switch err {
 	case nil:
 		u.result.Inodes++
