@@ -21,6 +21,12 @@ type Config struct {
 	Platform ocispec.Platform
 	// Registries are the mirror rules.
 	Registries registry.Rules
+	// RegistryDirs hold a hosts.toml for each registry; see registry.Config.
+	RegistryDirs []string
+	// DockerConfig is the path of a docker config.json with credentials for pulls
+	// that bring none, and CredentialHelperDirs where its helpers are.
+	DockerConfig         string
+	CredentialHelperDirs []string
 	// Network bounds connections, retries and slow transfers; zero fields have defaults.
 	Network registry.Limits
 	// Transport is used instead of one made from the rules, for tests and proxies.
@@ -68,6 +74,13 @@ func (c Config) withDefaults() Config {
 		c.Report = func(string) {}
 	}
 	return c
+}
+
+func (c Config) registries() registry.Config {
+	return registry.Config{
+		Rules: c.Registries, Directories: c.RegistryDirs, DockerConfig: c.DockerConfig, HelperDirs: c.CredentialHelperDirs,
+		Limits: c.Network, Transport: c.Transport,
+	}
 }
 
 // Auth is the credentials that a pull may use with the image's own registry.

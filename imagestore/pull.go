@@ -70,7 +70,7 @@ func (s *Store) pull(ctx context.Context, op *progress.Pull, ref string, opt Pul
 		p.platform = *opt.Platform
 	}
 	if p.repository, err = s.client.Repository(parsed, opt.Auth); err != nil {
-		return Image{}, fault.New(Invalid, "read credentials", err)
+		return Image{}, fault.Wrap(Invalid, "find registry", err)
 	}
 	if opt.Platform == nil {
 		if image, ok, err := p.unchanged(ctx); ok || err != nil {

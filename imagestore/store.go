@@ -95,7 +95,7 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	spread(s.path("tmp"))
-	if s.client, err = registry.New(s.cfg.Registries, s.cfg.Network, s.cfg.Transport); err != nil {
+	if s.client, err = registry.New(s.cfg.registries()); err != nil {
 		return err
 	}
 	// The database's lock comes first: it keeps a second store away from the files.

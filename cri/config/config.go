@@ -73,8 +73,20 @@ type DefaultNetwork struct {
 // Images says where images come from and which are kept.
 type Images struct {
 	// Registries are rules for registries, looked up by name; the rule named
-	// "*" is for all that have none.
+	// "*" is for all that have none. A registry's own rule comes before its
+	// directory in RegistryConfigDirs, and that before the rule "*", and that
+	// before the directory _default.
 	Registries []Registry `json:"registries,omitempty"`
+	// RegistryConfigDirs hold a directory for each registry with a hosts.toml in
+	// containerd's format (or certificates as docker names them), and _default;
+	// they are read at each pull. Default: /etc/varve/certs.d.
+	RegistryConfigDirs []string `json:"registryConfigDirs"`
+	// DockerConfig is the path of a docker config.json, whose credentials and
+	// credential helpers are for pulls that bring none. Default: none.
+	DockerConfig string `json:"dockerConfig"`
+	// CredentialHelperDirs are searched for docker-credential-NAME. Default: the
+	// daemon's PATH.
+	CredentialHelperDirs []string `json:"credentialHelperDirs,omitempty"`
 	// Pinned are references that the kubelet is told never to collect.
 	Pinned []string `json:"pinned,omitempty"`
 	// MaxLayerBytes bounds what one layer may unpack to; 0 lets the image store

@@ -25,6 +25,9 @@ func (c *Config) Complete() {
 	set(&c.Cgroup.Parent, "/varve")
 
 	c.completeNetwork()
+	if c.Images.RegistryConfigDirs == nil {
+		c.Images.RegistryConfigDirs = []string{"/etc/varve/certs.d"}
+	}
 
 	set(&c.Limits.RestrictOOMScoreAdj, Auto)
 	set(&c.Limits.RestrictRlimits, Auto)

@@ -42,13 +42,21 @@ func (c *Config) validatePaths() error {
 			return err
 		}
 	}
-	for i, d := range c.Network.BinDirs {
-		if err := absolute(fmt.Sprintf("network.binDirs[%d]", i), d); err != nil {
-			return err
+	for _, list := range []struct {
+		field string
+		dirs  []string
+	}{
+		{"network.binDirs", c.Network.BinDirs}, {"images.registryConfigDirs", c.Images.RegistryConfigDirs},
+		{"images.credentialHelperDirs", c.Images.CredentialHelperDirs},
+	} {
+		for i, d := range list.dirs {
+			if err := absolute(fmt.Sprintf("%s[%d]", list.field, i), d); err != nil {
+				return err
+			}
 		}
 	}
 	for _, p := range []struct{ field, value string }{
-		{"shim.path", c.Shim.Path}, {"seccomp.defaultProfile", c.Seccomp.DefaultProfile},
+		{"shim.path", c.Shim.Path}, {"images.dockerConfig", c.Images.DockerConfig}, {"seccomp.defaultProfile", c.Seccomp.DefaultProfile},
 	} {
 		if p.value != "" {
 			if err := absolute(p.field, p.value); err != nil {

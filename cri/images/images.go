@@ -53,7 +53,7 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 	if a := req.GetAuth(); a != nil {
 		opt.Auth = &imagestore.Auth{
 			Username: a.GetUsername(), Password: a.GetPassword(), Encoded: a.GetAuth(),
-			IdentityToken: a.GetIdentityToken(), RegistryToken: a.GetRegistryToken(),
+			IdentityToken: a.GetIdentityToken(), RegistryToken: a.GetRegistryToken(), ServerAddress: a.GetServerAddress(),
 		}
 	}
 	begin := time.Now()

@@ -24,7 +24,7 @@ var quick = Limits{Attempts: 2, Backoff: time.Millisecond, StallWindow: 50 * tim
 
 func repository(t *testing.T, rules Rules, name string, a *Auth) *Repository {
 	t.Helper()
-	c, err := New(rules, quick, nil)
+	c, err := New(Config{Rules: rules, Limits: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestHTTPS(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := New(Rules{"x": {CAFile: ca + "x"}}, quick, nil); err == nil {
+	if _, err := New(Config{Rules: Rules{"x": {CAFile: ca + "x"}}}); err == nil {
 		t.Error("a missing CA file was taken")
 	}
 }
@@ -94,8 +94,8 @@ func TestRedirects(t *testing.T) {
 
 func TestOrigin(t *testing.T) {
 	for domain, want := range map[string]string{
-		"docker.io": "https://registry-1.docker.io", "h.example:5000": "https://h.example:5000", "localhost:5000": "http://localhost:5000",
-		"127.0.0.2": "http://127.0.0.2", "[::1]:80": "http://[::1]:80", "localhost.example": "https://localhost.example",
+		"docker.io": "https://registry-1.docker.io/v2", "h.example:5000": "https://h.example:5000/v2", "localhost:5000": "http://localhost:5000/v2",
+		"127.0.0.2": "http://127.0.0.2/v2", "[::1]:80": "http://[::1]:80/v2", "localhost.example": "https://localhost.example/v2",
 	} {
 		if got := origin(domain, false).String(); got != want {
 			t.Errorf("%s: %s, want %s", domain, got, want)

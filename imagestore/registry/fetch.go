@@ -32,15 +32,18 @@ func accept() http.Header {
 	return http.Header{"Accept": {strings.Join(manifest.Accept, ", ")}}
 }
 
+// isTag tells a tag, which only a trusted host may resolve, from a digest, which
+// speaks for itself.
+func isTag(target string) bool { return reference.ValidateDigest(digest.Digest(target)) != nil }
+
 // Resolve asks for a tag's digest without its content, which registries do not
 // count against rate limits; empty when the registry does not say.
 func (r *Repository) Resolve(ctx context.Context, target string) (digest.Digest, error) {
-	resp, h, err := r.ask(ctx, request{"resolve " + target, http.MethodHead, "manifests", target, accept()})
+	resp, _, err := r.ask(ctx, request{"resolve " + target, http.MethodHead, "manifests", target, accept(), isTag(target)})
 	if err != nil {
 		return "", err
 	}
 	resp.Body.Close()
-	r.prefer(h)
 	d := digest.Digest(resp.Header.Get(digestHeader))
 	if reference.ValidateDigest(d) != nil {
 		return "", nil
@@ -49,22 +52,42 @@ func (r *Repository) Resolve(ctx context.Context, target string) (digest.Digest,
 }
 
 // Manifest fetches the manifest or index that target, a tag or a digest, names.
+// A mirror whose bytes are not what the digest says is passed over.
 func (r *Repository) Manifest(ctx context.Context, target string) (Manifest, error) {
-	q := request{"fetch manifest " + target, http.MethodGet, "manifests", target, accept()}
+	if isTag(target) && len(r.hosts) > 0 && !r.hosts[0].resolve {
+		// The first host may not say what a tag is, but it may have what it is.
+		if d, err := r.Resolve(ctx, target); err == nil && d != "" {
+			target = d.String()
+		}
+	}
+	for {
+		m, h, err := r.manifest(ctx, target)
+		if err == nil || h == nil || ctx.Err() != nil {
+			return m, err
+		}
+		// It answered, and what it sent was no good.
+		if !r.passOver(h, isTag(target), fault.KindOf(err) == fault.Digest) {
+			return m, err
+		}
+	}
+}
+
+// manifest asks once; the host is nil when none answered.
+func (r *Repository) manifest(ctx context.Context, target string) (Manifest, *host, error) {
+	q := request{"fetch manifest " + target, http.MethodGet, "manifests", target, accept(), isTag(target)}
 	resp, h, err := r.ask(ctx, q)
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, nil, err
 	}
 	body, err := readAll(ctx, resp, r.limits, manifest.MaxBytes)
 	if err != nil {
-		return Manifest{}, h.bodyFault(ctx, q, err)
+		return Manifest{}, h, h.bodyFault(ctx, q, err)
 	}
 	m := Manifest{Body: body, Type: resp.Header.Get("Content-Type"), Digest: digest.FromBytes(body)}
 	if err := m.verify(target, resp.Header.Get(digestHeader)); err != nil {
-		return Manifest{}, h.fault(fault.Digest, q, err)
+		return Manifest{}, h, h.fault(fault.Digest, q, err)
 	}
-	r.prefer(h)
-	return m, nil
+	return m, h, nil
 }
 
 // verify compares the body with the digest that was asked for, or with the one
@@ -101,21 +124,6 @@ func (r *Repository) Small(ctx context.Context, d ocispec.Descriptor) ([]byte, e
 		return nil, fault.New(fault.Digest, q.step, err)
 	}
 	return b, err
-}
-
-// prefer puts the host that answered first, so that an image's parts come from
-// one place and the mirrors that lack it are asked once.
-func (r *Repository) prefer(h *host) {
-	if r.hosts[0] == h {
-		return
-	}
-	hosts := []*host{h}
-	for _, other := range r.hosts {
-		if other != h {
-			hosts = append(hosts, other)
-		}
-	}
-	r.hosts = hosts
 }
 
 // readAll reads an answer of at most most bytes, at not less than the lowest rate.

@@ -8,6 +8,11 @@ type Limits struct {
 	Connect time.Duration
 	// Header bounds the wait for an answer's first bytes (30 s).
 	Header time.Duration
+	// MirrorHeader is Header for a host that has others after it (10 s), and counts
+	// from the dial; Share bounds the time that the failures of such a host may
+	// cost one pull (20 s).
+	MirrorHeader time.Duration
+	Share        time.Duration
 	// StallWindow and StallBytes are the slowest transfer that is let go on: at
 	// least StallBytes (16 KiB) in each StallWindow (30 s) of waiting.
 	StallWindow time.Duration
@@ -23,6 +28,8 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orDuration(&l.Connect, 10*time.Second)
 	orDuration(&l.Header, 30*time.Second)
+	orDuration(&l.MirrorHeader, 10*time.Second)
+	orDuration(&l.Share, 20*time.Second)
 	orDuration(&l.StallWindow, 30*time.Second)
 	orDuration(&l.Backoff, 250*time.Millisecond)
 	orDuration(&l.RetryAfter, 30*time.Second)

@@ -10,22 +10,23 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 
 	"github.com/varve-cri/varve/imagestore/fault"
-	"github.com/varve-cri/varve/imagestore/progress"
 )
 
 // request is one question to whatever host answers it.
 type request struct {
-	step   string // for messages
-	method string
-	what   string // "manifests" or "blobs"
-	target string
-	header http.Header
+	step    string // for messages
+	method  string
+	what    string // "manifests" or "blobs"
+	target  string
+	header  http.Header
+	resolve bool // the target is a tag, so the host must be trusted to say what it is
 }
 
 // transient marks an error that may go away, and after how long the host said so.
@@ -37,11 +38,26 @@ type transient struct {
 func (t *transient) Error() string { return t.err.Error() }
 func (t *transient) Unwrap() error { return t.err }
 
+// host is one place that serves the repository.
+type host struct {
+	base          *url.URL // the root of its API
+	namespace     string   // for ?ns=
+	pull, resolve bool
+	client        *auth.Client
+
+	// strikes count what went wrong during this pull: who has more is asked later.
+	strikes atomic.Int32
+	// spent is the time that its failures have cost this pull, in nanoseconds.
+	spent atomic.Int64
+	// barred tells that it sent bytes that are not what their digest says.
+	barred atomic.Bool
+}
+
 // send asks one host once. The error is a *fault.Error, inside a *transient when
 // another try is worth it.
 func (h *host) send(ctx context.Context, path string, q request) (*http.Response, error) {
 	u := *h.base
-	u.Path += "/v2/" + path + "/" + q.what + "/" + q.target
+	u.Path += "/" + path + "/" + q.what + "/" + q.target
 	if h.namespace != "" {
 		u.RawQuery = url.Values{"ns": {h.namespace}}.Encode()
 	}
@@ -76,6 +92,9 @@ func (h *host) failed(ctx context.Context, q request, err error) error {
 	// The URL of a redirect may carry a signature, so messages leave URLs out.
 	for u := (*url.Error)(nil); errors.As(err, &u); {
 		err = u.Err
+	}
+	if known := (*fault.Error)(nil); errors.As(err, &known) {
+		return h.fault(known.Kind, q, known.Err) // from finding the credentials
 	}
 	if denied := (*errcode.ErrorResponse)(nil); errors.As(err, &denied) {
 		return h.status(q, denied.StatusCode, "token server: "+http.StatusText(denied.StatusCode), "")
@@ -133,68 +152,4 @@ func parseRetryAfter(s string) time.Duration {
 		return max(0, time.Until(at))
 	}
 	return 0
-}
-
-// try asks one host until it answers, attempts at most.
-func (r *Repository) try(ctx context.Context, h *host, attempts int, q request) (*http.Response, error) {
-	for n := 0; ; n++ {
-		resp, err := h.send(ctx, r.path, q)
-		passing := (*transient)(nil)
-		if err == nil || !errors.As(err, &passing) {
-			return resp, err
-		}
-		if n+1 >= attempts || passing.after > r.limits.RetryAfter {
-			return nil, passing.err
-		}
-		if err := pause(ctx, max(passing.after, r.limits.Backoff<<n)); err != nil {
-			return nil, h.fault(fault.Canceled, q, err)
-		}
-		progress.Retried(ctx)
-	}
-}
-
-// ask asks the hosts in order until one answers, and gives that one too. Hosts
-// with others after them get fewer attempts, so that a sick mirror does not eat
-// the time of the whole pull.
-func (r *Repository) ask(ctx context.Context, q request) (*http.Response, *host, error) {
-	var before []string
-	for i, h := range r.hosts {
-		attempts := r.limits.Attempts
-		last := i == len(r.hosts)-1
-		if !last {
-			attempts = min(attempts, 2)
-		}
-		resp, err := r.try(ctx, h, attempts, q)
-		if err == nil {
-			return resp, h, nil
-		}
-		if last || ctx.Err() != nil {
-			return nil, h, withHistory(err, before)
-		}
-		before = append(before, h.base.Host+": "+err.Error())
-	}
-	return nil, nil, fault.New(fault.Invalid, q.step, errors.New("no endpoint"))
-}
-
-// withHistory adds to the last host's error what the hosts before it said.
-func withHistory(err error, before []string) error {
-	last := (*fault.Error)(nil)
-	if len(before) == 0 || !errors.As(err, &last) {
-		return err
-	}
-	told := *last
-	told.Err = fmt.Errorf("%w (before that %s)", last.Err, strings.Join(before, "; "))
-	return &told
-}
-
-// pause waits, or gives the cause for which ctx ended.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
