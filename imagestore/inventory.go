@@ -121,3 +121,15 @@ func (s *Store) orphanRW() (orphans []string, err error) {
 	}
 	return orphans, err
 }
+
+// TrashPending is how many removed things wait for their space to be freed.
+func (s *Store) TrashPending() int {
+	t := s.trash
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.queue)
+	if t.busy {
+		n++
+	}
+	return n
+}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
 
+	"github.com/varve-cri/varve/cri/admin"
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
@@ -44,7 +45,11 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 		return err
 	}
 	defer os.Remove(cfg.Socket) //nolint:errcheck // a stale one is removed by the next start
-	s, closeAll, err := assemble(cfg)
+	adminListener, err := listenAdmin(cfg)
+	if err != nil {
+		return err
+	}
+	s, images, closeAll, err := assemble(cfg)
 	if err != nil {
 		return err
 	}
@@ -57,10 +62,16 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 		grpc.UnaryInterceptor(server.Unary), grpc.StreamInterceptor(server.Stream),
 	)
 	s.Register(g)
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	if address := cfg.Metrics.Address; address != "" {
 		m := &http.Server{Addr: address, Handler: s.Metrics(), ReadHeaderTimeout: 10 * time.Second}
 		go func() { failed <- fmt.Errorf("metrics: %w", m.ListenAndServe()) }()
+	}
+	if adminListener != nil {
+		defer os.Remove(cfg.Admin.Socket) //nolint:errcheck // as the other one
+		a := admin.New(admin.Options{Store: images, Live: s.Operations, Version: version})
+		defer a.Close() //nolint:errcheck // its connections end
+		go func() { failed <- fmt.Errorf("socket %s: serve: %w", cfg.Admin.Socket, a.Serve(adminListener)) }()
 	}
 	go func() { failed <- fmt.Errorf("socket %s: serve: %w", cfg.Socket, g.Serve(listener)) }()
 	klog.InfoS("Serving the CRI", "socket", cfg.Socket, "version", version)
@@ -75,36 +86,36 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 }
 
 // assemble opens everything that the server stands on.
-func assemble(cfg *config.Config) (*server.Server, func(), error) {
+func assemble(cfg *config.Config) (*server.Server, *imagestore.Store, func(), error) {
 	images, err := imagestore.Open(imageConfig(cfg))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	facts, err := hostFacts(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	conflist, err := cfg.DefaultConflist()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	net, err := network.New(network.Config{
 		ConfDir: cfg.Network.ConfDir, BinDirs: cfg.Network.BinDirs, StateDir: cfg.Network.CacheDir, Default: conflist,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	launcher, err := newLauncher(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s, err := server.New(server.Options{
 		Config: cfg, Host: facts, Images: images, Launcher: launcher, Network: net, Version: version,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return s, func() {
+	return s, images, func() {
 		_ = launcher.Close() // the spares; they would notice our end as well
 		_ = images.Close()
 	}, nil

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/cri/config"
 )
 
 // lockState takes the state directory for this process: two daemons on one
@@ -30,6 +32,14 @@ func lockState(dir string) (func(), error) {
 		return nil, fmt.Errorf("state directory %s: lock: %w", dir, err)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// listenAdmin makes the operator's socket; nil when there is to be none.
+func listenAdmin(cfg *config.Config) (net.Listener, error) {
+	if !*cfg.Admin.Enabled {
+		return nil, nil
+	}
+	return listen(cfg.Admin.Socket)
 }
 
 // listen makes the socket with mode 0600, and removes the one that a daemon

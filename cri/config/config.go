@@ -30,6 +30,7 @@ type Config struct {
 	Log      Log      `json:"log"`
 	Exec     Exec     `json:"exec"`
 	Metrics  Metrics  `json:"metrics"`
+	Admin    Admin    `json:"admin"`
 	Requests Requests `json:"requests"`
 }
 
@@ -213,6 +214,14 @@ type Exec struct {
 type Metrics struct {
 	// Address is host:port for Prometheus; empty serves none.
 	Address string `json:"address"`
+}
+
+// Admin is about the operator's own socket, which the program varve talks to.
+type Admin struct {
+	// Enabled is true unless it is said otherwise.
+	Enabled *bool `json:"enabled"`
+	// Socket is its path. Default: <stateDir>/admin.sock.
+	Socket string `json:"socket"`
 }
 
 // Requests bounds what requests may wait for.

@@ -49,6 +49,11 @@ func (c *Config) Complete() {
 		c.Shim.Spares = &spares
 	}
 	set(&c.Log.MaxLineBytes, 16384)
+	if c.Admin.Enabled == nil {
+		yes := true
+		c.Admin.Enabled = &yes
+	}
+	set(&c.Admin.Socket, filepath.Join(c.StateDir, "admin.sock"))
 	set(&c.Exec.DrainTimeout, Duration(2*time.Second))
 	set(&c.Exec.MaxOutputBytes, 16<<20)
 	set(&c.Requests.HostPathTimeout, Duration(10*time.Second))

@@ -33,7 +33,7 @@ func invalid(field, format string, args ...any) error {
 
 func (c *Config) validatePaths() error {
 	for _, p := range []struct{ field, value string }{
-		{"socket", c.Socket}, {"stateDir", c.StateDir}, {"rootDir", c.RootDir},
+		{"socket", c.Socket}, {"admin.socket", c.Admin.Socket}, {"stateDir", c.StateDir}, {"rootDir", c.RootDir},
 		{"cgroup.parent", c.Cgroup.Parent}, {"network.confDir", c.Network.ConfDir},
 		{"network.cacheDir", c.Network.CacheDir},
 		{"network.defaultNetwork.dataDir", c.Network.DefaultNetwork.DataDir},
@@ -63,6 +63,9 @@ func (c *Config) validatePaths() error {
 				return err
 			}
 		}
+	}
+	if c.Admin.Socket == c.Socket {
+		return invalid("admin.socket", "%s is the CRI's socket", c.Socket)
 	}
 	if c.StateDir == c.RootDir {
 		return invalid("stateDir", "%s is the rootDir too", c.StateDir)

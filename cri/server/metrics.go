@@ -17,6 +17,9 @@ func (s *Server) Metrics() http.Handler {
 	})
 }
 
+// Operations are those that run now, newest first.
+func (s *Server) Operations() []step.Live { return s.steps.Live() }
+
 func (s *Server) exposition() string {
 	var b strings.Builder
 	b.WriteString("# HELP varve_running_operations Operations that run now.\n# TYPE varve_running_operations gauge\n")

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/admin/client"
 	"github.com/varve-cri/varve/e2e/harness"
 )
 
@@ -32,6 +33,9 @@ func TestContainersOutliveTheDaemon(t *testing.T) {
 	harness.Eventually(t, "the log grows without a daemon", func() bool { return len(c.Log()) > at+20 })
 	h.Restart(t)
 
+	// The sockets that the killed one left are replaced.
+	_, err := client.New(h.Node.AdminSocket()).Version(h.Ctx)
+	h.Must(err)
 	after := c.Status()
 	if after.GetState() != running || after.GetStartedAt() != before.GetStartedAt() || after.GetCreatedAt() != before.GetCreatedAt() {
 		t.Errorf("status before %v, after %v", before, after)
@@ -45,7 +49,7 @@ func TestContainersOutliveTheDaemon(t *testing.T) {
 	h.Must(created.TryStart())
 	created.WaitLog("started after the crash")
 	h.Must(os.Rename(c.LogFile, c.LogFile+".1"))
-	_, err := h.ReopenContainerLog(h.Ctx, &runtimeapi.ReopenContainerLogRequest{ContainerId: c.ID})
+	_, err = h.ReopenContainerLog(h.Ctx, &runtimeapi.ReopenContainerLogRequest{ContainerId: c.ID})
 	h.Must(err)
 	c.WaitLog("tick")
 	c.Stop(0)

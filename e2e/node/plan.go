@@ -94,6 +94,14 @@ func (n *Node) Socket() string {
 	return filepath.Join(n.Dir, "varve.sock")
 }
 
+// AdminSocket is the path of the operator's socket.
+func (n *Node) AdminSocket() string {
+	if n.config == "" {
+		return "/run/varve/admin.sock"
+	}
+	return filepath.Join(n.Dir, "state/admin.sock")
+}
+
 // Log is the path of the daemon's log.
 func (n *Node) Log() string { return filepath.Join(n.Dir, "varved.log") }
 
