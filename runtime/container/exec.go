@@ -58,14 +58,17 @@ func (e *execution) open(pid int) error {
 	if err := unix.PidfdSendSignal(e.init, 0, nil, 0); err != nil {
 		return fail("find process", itoa(pid), err)
 	}
+	e.clone.Copy = e.self.copy
 	e.files = program.None()
 	e.files.Proc, e.files.Init = e.self.proc, e.init
 	e.files.Cgroups, e.clone.Cgroup, err = cgroupFiles(&e.bag, e.opt.CgroupV1, e.opt.CgroupV2)
 	if err != nil {
 		return err
 	}
-	if !e.process.Terminal {
-		return stdioFiles(&e.bag, &e.files, e.opt.Stdio, e.process.UID, e.self.null)
+	streams, err := openStreams(&e.bag, e.opt.Stdio, e.process, e.self.null)
+	streams.put(&e.files)
+	if err != nil || !e.process.Terminal {
+		return err
 	}
 	master, slave, err := terminal(root, e.self.proc, e.process)
 	if err != nil {

@@ -15,6 +15,7 @@ type self struct {
 	proc int // detached procfs of the process's own PID namespace: nothing can be mounted over its files (CVE-2025-52881)
 	null int // an open null device that is no file of the host's: a payload may fchmod what it gets
 	host program.Host
+	copy bool // children get a copy of the memory
 
 	known map[string]program.Kind // what the usual masked paths are
 }
@@ -38,6 +39,11 @@ func newSelf() (*self, error) {
 		return nil, fail("make", "null device", err)
 	}
 	s := &self{proc: proc, null: null, host: program.Host{Bounding: bounding()}}
+	if s.copy, err = dumpable(proc); err != nil {
+		unix.Close(proc)
+		unix.Close(null)
+		return nil, fail("read", "fs.suid_dumpable", err)
+	}
 	s.warm()
 	return s, nil
 }
@@ -58,6 +64,22 @@ func newNull() (int, error) {
 	}
 	defer unix.Close(null)
 	return unix.FcntlInt(uintptr(null), unix.F_DUPFD_CLOEXEC, program.FirstFree)
+}
+
+// dumpable reports whether a process here becomes dumpable by a change of its
+// user (fs.suid_dumpable is 1, a setting for debugging): a child that has made
+// one must then not have our memory.
+func dumpable(proc int) (bool, error) {
+	fd, err := unix.Openat(proc, "sys/fs/suid_dumpable", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	var text [1]byte
+	if _, err := unix.Read(fd, text[:]); err != nil {
+		return false, err
+	}
+	return text[0] == '1', nil
 }
 
 // bounding reads the capability bounding set of this process.

@@ -32,6 +32,46 @@ func (b *builder) exit(code uint64) {
 	b.call(unix.SYS_EXIT_GROUP, "exit_group", num(code))
 }
 
+// A child may take long, on a dead file server for ever: nothing else in the
+// process waits for it.
+func TestCollectorDoesNotWaitForTheChild(t *testing.T) {
+	for _, clone := range []Clone{{Cgroup: NoCgroup}, {Cgroup: NoCgroup, Copy: true}} {
+		var begun, release [2]int
+		if err := errors.Join(unix.Pipe(begun[:]), unix.Pipe(release[:])); err != nil {
+			t.Fatal(err)
+		}
+		b := newBuilder(4)
+		b.on("wait", "")
+		b.write(fd(begun[1], "begun"), "x")
+		b.call(unix.SYS_READ, "read", fd(release[0], "release"), b.words(plain, 8), num(1))
+		b.exit(0)
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			c, err := b.program().Run(clone)
+			if err == nil {
+				wait(t, c)
+			}
+			done <- err
+		}()
+		var one [1]byte
+		if _, err := unix.Read(begun[0], one[:]); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		if _, err := unix.Write(release[1], one[:]); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for _, n := range append(begun[:], release[:]...) {
+			unix.Close(n)
+		}
+	}
+}
+
 func TestRunReportsTheFailedCall(t *testing.T) {
 	b := newBuilder(4)
 	b.on("open", "nothing")
