@@ -114,6 +114,11 @@ func usual(m *plan.Mount, fstype string, attr uint64, data []string) bool {
 // mount makes one mount of the list.
 func (s *start) mount(i int, m *plan.Mount) error {
 	s.forget(strings.TrimRight(m.Target, "/"))
+	if m.Type == "bind" {
+		if err := s.waitSources(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case s.prepped && m.Target == "/dev":
 		return s.moveDev(m)

@@ -18,6 +18,9 @@ type Space struct {
 	work chan func() // run on the space's thread; closed when there is no more
 	tid  int
 	tree tree
+
+	start *start // the one that has used it; nil again when it is tidied up
+	ended bool
 }
 
 // tree is what the waiting namespace holds: an empty root, over which the
@@ -57,43 +60,71 @@ func NewSpace() (*Space, error) {
 	return s, nil
 }
 
-// Start makes the container that p describes and runs its first process. root
+// Caller is the caller's part in a start.
+type Caller struct {
+	// Ready does what must be done before the first process runs, and returns
+	// its streams. It runs on the goroutine that called Run, while the space's
+	// thread makes the mounts. Its error undoes the start. It may be nil.
+	Ready func() (Stdio, error)
+	// Running is told that the process runs, on the space's thread and before
+	// anything is tidied up. It may be nil.
+	Running func(*Started) error
+}
+
+// Start is Run for a caller that has everything ready, with Close after it.
+func (s *Space) Start(p *plan.Plan, root *os.File, stdio Stdio) (*Started, error) {
+	defer s.Close()
+	return s.Run(p, root, Caller{Ready: func() (Stdio, error) { return stdio, nil }})
+}
+
+// Run makes the container that p describes and runs its first process. root
 // is a detached mount (fsmount, open_tree) of the container's root file tree;
 // it may be nil when p.Process.Pause is set. The caller keeps root and may
-// close it when Start returns. When Start returns an error, which is always a
-// *StepError, nothing is left: no process, no mount. Either way the Space is
-// used up.
-func (s *Space) Start(p *plan.Plan, root *os.File, stdio Stdio) (*Started, error) {
+// close it when Run returns. When Run returns a *StepError, nothing is left: no
+// process, no mount. Any other error is one of the Caller's: Ready's leaves
+// nothing either, Running's has a process that is the Caller's to end. The Space
+// is used up, and must be closed.
+func (s *Space) Run(p *plan.Plan, root *os.File, c Caller) (*Started, error) {
 	if s.used.Swap(true) {
 		return nil, &StepError{Step: "start", Object: p.ID, Detail: "the space was used before"}
 	}
-	st := &start{plan: p, self: s.self, tree: &s.tree, rootFD: -1}
-	if root != nil {
-		st.rootFD = int(root.Fd())
-	}
-	defer st.bag.Close()
-	err := st.open(stdio)
+	st, err := s.newStart(p, root)
+	s.start = st
+	var started *Started
 	if err == nil {
-		done := make(chan error)
-		s.work <- func() { done <- st.run() }
+		done := make(chan error, 1)
+		s.work <- func() {
+			var err error
+			started, err = st.run(&c)
+			done <- err
+		}
+		st.open(&c)
 		err = <-done
 	}
-	close(s.work)
-	s.tree.bag.Close()
-	if err != nil {
+	if err != nil && started == nil {
+		s.end()
 		s.waitGone()
-		return nil, fail("start", p.ID, err)
 	}
-	return st.started(), nil
+	return started, err
 }
 
-// Close gives up a Space that was not started. It is safe to call after
-// Start, and twice.
+// Close gives up a Space that was not started, or what a start has left of
+// one. It is safe to call twice.
 func (s *Space) Close() {
-	if s.used.Swap(true) {
+	s.used.Store(true)
+	s.end()
+}
+
+func (s *Space) end() {
+	if s.ended {
 		return
 	}
+	s.ended = true
 	close(s.work)
+	if s.start != nil {
+		s.start.close()
+		s.start = nil
+	}
 	s.tree.bag.Close()
 }
 

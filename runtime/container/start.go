@@ -11,24 +11,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// start is one start under way. open runs on a thread of the host's mount
-// namespace, run on the space's.
+// start is one start under way. Two goroutines share the work: the caller's,
+// in the host's mount namespace, opens what the plan names by paths of the
+// host (open); the space's thread makes the container (run), and waits for the
+// other only where it needs what that has opened.
 type start struct {
 	plan   *plan.Plan
 	self   *self
 	tree   *tree
-	bag    fd.Bag // closed when the start is over, whatever came of it
 	rootFD int
+	spaces []int // of plan.Namespaces; -1 for a new one
 
-	sources []source // of plan.Mounts; -1 for what is no bind mount
-	spaces  []int    // of plan.Namespaces; -1 for a new one
+	// The caller's side, which the thread reads when it has heard of it.
+	given    fd.Bag     // closed when the start is over, whatever came of it
+	sources  []source   // of plan.Mounts; -1 for what is no bind mount
+	opened   chan error // tells of sources
+	entrance entrance
+	entered  chan error // tells of entrance
+
+	// The thread's side.
+	bag     fd.Bag // closed as given is
+	heard   bool   // of opened
 	files   program.Files
 	clone   program.Clone
 	sealed  []sealed
 	prepped bool           // /dev is the waiting space's own
 	fresh   map[string]int // tmpfs mounted by this start, by target
-
-	child   program.Child
 	console int
 }
 
@@ -38,27 +46,81 @@ type source struct {
 	dir bool
 }
 
-// open opens everything of the plan that is named by a path of the host.
-func (s *start) open(stdio Stdio) error {
-	s.console = -1
-	s.files = program.None()
-	s.files.Proc = s.self.proc
-	s.files.Null, s.files.Empty = s.tree.null, s.tree.empty
-	if err := s.openSources(); err != nil {
-		return err
+// entrance is what the child takes with it, or goes into, of the host's.
+type entrance struct {
+	cgroups []int // tasks of plan.Cgroup.V1
+	cgroup  int   // directory of plan.Cgroup.V2
+	streams streams
+}
+
+// newStart opens what the thread needs first.
+func (s *Space) newStart(p *plan.Plan, root *os.File) (*start, error) {
+	st := &start{
+		plan: p, self: s.self, tree: &s.tree, rootFD: -1, console: -1,
+		opened: make(chan error, 1), entered: make(chan error, 1),
 	}
-	if err := s.openNamespaces(); err != nil {
-		return err
+	if root != nil {
+		st.rootFD = int(root.Fd())
 	}
+	st.clone.Copy = s.self.copy
+	st.files = program.None()
+	st.files.Proc = s.self.proc
+	st.files.Null, st.files.Empty = s.tree.null, s.tree.empty
+	return st, st.openNamespaces()
+}
+
+// open opens everything else that the plan names by a path of the host, and
+// has the caller do its part.
+func (s *start) open(c *Caller) {
+	err := s.openSources()
+	s.opened <- err
+	if err == nil {
+		s.entered <- s.openEntrance(c)
+	}
+}
+
+func (s *start) openEntrance(c *Caller) error {
+	e := &s.entrance
 	var err error
-	s.files.Cgroups, s.clone.Cgroup, err = cgroupFiles(&s.bag, s.plan.Cgroup.V1, s.plan.Cgroup.V2)
+	e.cgroups, e.cgroup, err = cgroupFiles(&s.given, s.plan.Cgroup.V1, s.plan.Cgroup.V2)
 	if err != nil {
 		return err
 	}
-	if s.plan.Process.Terminal {
+	var stdio Stdio
+	if c.Ready != nil {
+		if stdio, err = c.Ready(); err != nil {
+			return err
+		}
+	}
+	e.streams, err = openStreams(&s.given, stdio, &s.plan.Process, s.self.null)
+	return err
+}
+
+// waitSources returns when the sources of bind mounts are open.
+func (s *start) waitSources() error {
+	if s.heard {
 		return nil
 	}
-	return stdioFiles(&s.bag, &s.files, stdio, s.plan.Process.UID, s.self.null)
+	s.heard = true
+	return <-s.opened
+}
+
+// waitEntrance returns when nothing is missing any more.
+func (s *start) waitEntrance() error {
+	if err := s.waitSources(); err != nil {
+		return err
+	}
+	if err := <-s.entered; err != nil {
+		return err
+	}
+	s.files.Cgroups, s.clone.Cgroup = s.entrance.cgroups, s.entrance.cgroup
+	s.entrance.streams.put(&s.files)
+	return nil
+}
+
+func (s *start) close() {
+	s.given.Close()
+	s.bag.Close()
 }
 
 func (s *start) openSources() error {
@@ -78,7 +140,7 @@ func (s *start) openSources() error {
 		if err != nil {
 			return fail("open mount source", m.Source, err)
 		}
-		s.bag.Add(fd)
+		s.given.Add(fd)
 		if err := setAttributes(fd, m); err != nil {
 			return fail("set mount attributes", m.Target, err)
 		}
@@ -130,42 +192,54 @@ func (s *start) openNamespaces() error {
 		if err != nil {
 			return fail("open namespace", n.Path, err)
 		}
-		s.spaces[i] = s.bag.Add(fd)
+		s.spaces[i] = s.given.Add(fd)
 	}
 	return nil
 }
 
-// run does the rest, on the space's thread.
-func (s *start) run() error {
-	if err := s.join(); err != nil {
-		return err
+// run makes the container and its first process, on the space's thread.
+func (s *start) run(c *Caller) (*Started, error) {
+	cmd, err := s.prepare()
+	if err != nil {
+		return nil, fail("start", s.plan.ID, err)
 	}
-	cmd := program.Command{Process: &s.plan.Process}
-	if s.plan.Process.Pause {
-		exe, err := pauseProgram()
-		if err != nil {
-			return fail("make", "the pause program", err)
-		}
-		if s.files.Exe, err = s.bag.Above(s.bag.Add(exe), program.FirstFree); err != nil {
-			return fail("make", "the pause program", err)
-		}
-	} else {
-		if err := s.fill(); err != nil {
-			return err
-		}
-		path, err := find(s.rootFD, cmd.Process)
-		if err != nil {
-			return err
-		}
-		cmd.Path = path
-		s.files.Known = s.self.known
+	if err := s.waitEntrance(); err != nil {
+		return nil, err
 	}
 	child, err := program.Container(s.plan, cmd, s.files, s.self.host).Run(s.clone)
 	if err != nil {
-		return explain(s.rootFD, cmd, fail("start", s.plan.ID, err))
+		return nil, explain(s.rootFD, cmd, fail("start", s.plan.ID, err))
 	}
-	s.child = child
-	return nil
+	started := newStarted(child, s.bag.Take(s.console))
+	if c.Running == nil {
+		return started, nil
+	}
+	return started, c.Running(started)
+}
+
+// prepare makes all that the process will find, and finds its program.
+func (s *start) prepare() (program.Command, error) {
+	cmd := program.Command{Process: &s.plan.Process}
+	if err := s.join(); err != nil {
+		return cmd, err
+	}
+	if s.plan.Process.Pause {
+		exe, err := pauseProgram()
+		if err != nil {
+			return cmd, fail("make", "the pause program", err)
+		}
+		if s.files.Exe, err = s.bag.Above(s.bag.Add(exe), program.FirstFree); err != nil {
+			return cmd, fail("make", "the pause program", err)
+		}
+		return cmd, nil
+	}
+	if err := s.fill(); err != nil {
+		return cmd, err
+	}
+	s.files.Known = s.self.known
+	var err error
+	cmd.Path, err = find(s.rootFD, cmd.Process)
+	return cmd, err
 }
 
 // join enters the namespaces that exist and makes the new ones, but for the
@@ -213,11 +287,6 @@ func (s *start) names(fresh uint64) error {
 		}
 	}
 	return nil
-}
-
-func (s *start) started() *Started {
-	s.bag.Take(s.console)
-	return newStarted(s.child, s.console)
 }
 
 func newStarted(c program.Child, console int) *Started {

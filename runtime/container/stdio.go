@@ -4,31 +4,41 @@ import (
 	"os"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
+	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/runtime/program"
 	"golang.org/x/sys/unix"
 )
 
-// stdioFiles puts the caller's files into f, at numbers that the child can
-// take them from in any order.
-func stdioFiles(bag *fd.Bag, f *program.Files, stdio Stdio, uid uint32, null int) error {
+// streams are the descriptors that become 0, 1 and 2, at numbers that the
+// child can take them from in any order; -1 is none.
+type streams struct{ in, out, err int }
+
+// openStreams makes them of the caller's files; a process with a terminal has
+// none.
+func openStreams(bag *fd.Bag, stdio Stdio, p *plan.Process, null int) (streams, error) {
+	if p.Terminal {
+		return streams{-1, -1, -1}, nil
+	}
+	s := streams{null, null, null}
 	for _, one := range []struct {
 		file *os.File
 		fd   *int
 		name string
-	}{{stdio.In, &f.In, "stdin"}, {stdio.Out, &f.Out, "stdout"}, {stdio.Err, &f.Err, "stderr"}} {
-		*one.fd = null
+	}{{stdio.In, &s.in, "stdin"}, {stdio.Out, &s.out, "stdout"}, {stdio.Err, &s.err, "stderr"}} {
 		if one.file == nil {
 			continue
 		}
 		n, err := bag.Above(int(one.file.Fd()), program.FirstFree)
 		if err != nil {
-			return fail("set up stdio", one.name, err)
+			return s, fail("set up stdio", one.name, err)
 		}
-		give(n, uid)
+		give(n, p.UID)
 		*one.fd = n
 	}
-	return nil
+	return s, nil
 }
+
+func (s streams) put(f *program.Files) { f.In, f.Out, f.Err = s.in, s.out, s.err }
 
 // give makes a pipe or socket the user's, so that a program that opens
 // /dev/stdout again may (the log files of many images are links there). What

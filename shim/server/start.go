@@ -24,18 +24,13 @@ func (s *server) serveStart(c *conn, r *request) (proto.Body, error) {
 		defer root.Close()
 	}
 	if err == nil {
-		err = s.hold(m)
-	}
-	if err == nil {
-		err = s.launch(m, p, root)
+		err = s.launch(m, p, root, func(started *proto.Started) { c.reply(r.Head, started) })
 	}
 	if err != nil {
 		c.fail(r.Head, proto.Fail("start", m.ID, err))
 		s.release()
-		return replied{}, nil
 	}
-	s.phase, s.startedAt, s.busy = running, time.Now(), trimAfter
-	return &proto.Started{PID: uint32(s.init.pid), StartedAt: s.startedAt.UnixNano()}, nil
+	return replied{}, nil
 }
 
 // accept takes the request and its files apart.
@@ -116,20 +111,35 @@ func (s *server) hold(m *proto.Start) error {
 	return nil
 }
 
-// launch makes the streams and the container.
-func (s *server) launch(m *proto.Start, p *plan.Plan, root *os.File) error {
+// launch makes the container. Its success is told as soon as it is one: what
+// is left over is closed after that.
+func (s *server) launch(m *proto.Start, p *plan.Plan, root *os.File, tell func(*proto.Started)) error {
 	s.id, s.cgroup, s.ownPIDs = m.ID, p.Cgroup, newPIDs(p)
 	var io container.Stdio
-	defer closeStdio(&io)
-	if !p.Process.Terminal {
-		if err := s.makeStreams(&io, m); err != nil {
-			return step("make pipes", "", err)
-		}
-	}
-	started, err := s.space.Start(p, root, io)
-	if err != nil {
-		return err
-	}
+	defer func() { closeStdio(&io) }()
+	defer s.space.Close()
+	_, err := s.space.Run(p, root, container.Caller{
+		Ready: func() (container.Stdio, error) {
+			err := s.hold(m)
+			if err == nil && !p.Process.Terminal {
+				err = step("make pipes", "", s.makeStreams(&io, m))
+			}
+			return io, err
+		},
+		Running: func(started *container.Started) error {
+			if err := s.adopt(started, m); err != nil {
+				return err
+			}
+			s.phase, s.startedAt, s.busy = running, time.Now(), trimAfter
+			tell(&proto.Started{PID: uint32(s.init.pid), StartedAt: s.startedAt.UnixNano()})
+			return nil
+		},
+	})
+	return err
+}
+
+// adopt makes the container's first process the shim's.
+func (s *server) adopt(started *container.Started, m *proto.Start) error {
 	s.init = &process{pid: started.PID, pidfd: started.PIDFD}
 	if err := s.poll.add(int(s.init.pidfd.Fd()), unix.EPOLLIN, s.init); err != nil {
 		return s.abandon("watch container", err)
