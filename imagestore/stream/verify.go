@@ -39,16 +39,22 @@ func (v *Verifier) Read(p []byte) (int, error) {
 		return 0, v.err
 	}
 	n, err := v.r.Read(p)
-	v.n += int64(n)
-	_, _ = v.hash.Write(p[:n])
+	v.err = v.see(p[:n], err)
+	return n, v.err
+}
+
+// see takes in the next bytes and the error that came with them, and gives the
+// error that the reader is to see.
+func (v *Verifier) see(p []byte, err error) error {
+	v.n += int64(len(p))
+	_, _ = v.hash.Write(p)
 	switch {
 	case v.size >= 0 && v.n > v.size:
-		err = fmt.Errorf("%s: more than its %d bytes: %w", v.what, v.size, ErrMismatch)
+		return fmt.Errorf("%s: more than its %d bytes: %w", v.what, v.size, ErrMismatch)
 	case err == io.EOF:
-		err = v.verdict()
+		return v.verdict()
 	}
-	v.err = err
-	return n, err
+	return err
 }
 
 func (v *Verifier) verdict() error {
