@@ -65,8 +65,11 @@ func (i inheritance) dir(real string) error {
 }
 
 // link copies the target up from below, as overlay does when a lower file is
-// linked, and links to the copy.
+// linked, and links to the copy. The target may also be an earlier link.
 func (i inheritance) link(l Link) error {
+	if i.linkHere(l) == nil {
+		return nil
+	}
 	from, err := i.find(l.Target, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("neither this layer nor one below has it: %w", err)
@@ -75,6 +78,11 @@ func (i inheritance) link(l Link) error {
 	if err := i.copyUp(from, l.Target); err != nil {
 		return err
 	}
+	return i.linkHere(l)
+}
+
+// linkHere links to what this layer itself has.
+func (i inheritance) linkHere(l Link) error {
 	up, base := entry.Split(l.Name)
 	dir, err := i.u.dirs.get(up)
 	if err != nil {
