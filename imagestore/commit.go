@@ -86,6 +86,7 @@ func (s *Store) commitAll(all []*finished) {
 	}
 	s.at("sync directory")
 	if err := syncDir(s.path("layers")); err != nil {
+		s.unsettleLocked(all)
 		failAll(all, err)
 		return
 	}
@@ -100,6 +101,7 @@ func (s *Store) commitAll(all []*finished) {
 		return errs
 	})
 	if err != nil {
+		s.unsettleLocked(all)
 		failAll(all, fmt.Errorf("write layer rows: %w", err))
 	}
 	s.at("rows written")
@@ -118,6 +120,15 @@ func (s *Store) settle(f *finished) error {
 		s.trash.put(to)
 	}
 	return os.Rename(f.dir, to)
+}
+
+// unsettleLocked takes layers back whose rows could not be written.
+func (s *Store) unsettleLocked(all []*finished) {
+	for _, f := range all {
+		if f.err == nil && !s.treeKnown(f.meta.Tree) {
+			s.trash.put(s.path("layers", f.meta.Tree))
+		}
+	}
 }
 
 // treeKnown tells whether a row names the directory.

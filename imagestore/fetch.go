@@ -81,8 +81,9 @@ func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 		}
 	}
 	if err != nil {
+		told := fault.Wrap(kindOfUnpack(err), step, s.withRoom(err))
 		s.trash.put(dir)
-		return nil, fault.Wrap(kindOfUnpack(err), step, err)
+		return nil, told
 	}
 	return m, nil
 }

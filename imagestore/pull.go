@@ -52,7 +52,7 @@ func (s *Store) Pull(ctx context.Context, ref string, opt PullOptions) (Image, e
 		return image, nil
 	}
 	told := *fault.Wrap(Internal, "store image", err)
-	told.Ref = ref
+	told.Ref, told.Err = ref, s.withRoom(told.Err)
 	if ctx.Err() != nil {
 		told.Kind, told.Err = Canceled, context.Cause(ctx)
 	}

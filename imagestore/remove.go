@@ -8,10 +8,12 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/varve-cri/varve/imagestore/fault"
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
 )
+
+// sweepRetry is when a sweep that failed, as on a full disk, is tried again.
+const sweepRetry = 30 * time.Second
 
 // hold keeps layers from being collected while a pull relies on them.
 func (s *Store) hold(layers []layer.Key) {
@@ -39,8 +41,14 @@ func (s *Store) release(layers []layer.Key) {
 // timer that runs is left alone, or a node that pulls often would never sweep.
 func (s *Store) waitForLooseLocked() {
 	if !s.looseDue && len(s.looseLocked("", 0)) > 0 {
+		s.sweepInLocked(max(0, s.cfg.LooseLayers))
+	}
+}
+
+func (s *Store) sweepInLocked(wait time.Duration) {
+	if !s.looseDue {
 		s.looseDue = true
-		s.looseTimer.Reset(max(0, s.cfg.LooseLayers))
+		s.looseTimer.Reset(wait)
 	}
 }
 
@@ -64,11 +72,8 @@ func (s *Store) Remove(ctx context.Context, ref string) error {
 		return err
 	}
 	id, err := s.forget(ref)
-	if fault.KindOf(err) == NoSpace && s.trash.spend() {
-		id, err = s.forget(ref)
-	}
 	if err != nil {
-		return fmt.Errorf("remove image %q: %w", ref, err)
+		return s.named(fmt.Sprintf("remove image %q", ref), err)
 	}
 	if id != "" {
 		s.inBackground(func() { s.reap(id) })
@@ -87,7 +92,7 @@ func (s *Store) forget(ref string) (digest.Digest, error) {
 	}
 	id := digest.Digest(v.images[i].ID)
 	s.at("forget image")
-	err := s.db.Update(func(c *index.Change) error {
+	err := s.shrink(func(c *index.Change) error {
 		for _, name := range slices.Concat(v.images[i].Tags, v.images[i].Digests) {
 			if err := c.DeleteName(name); err != nil {
 				return err
@@ -104,6 +109,10 @@ func (s *Store) forget(ref string) (digest.Digest, error) {
 func (s *Store) reap(id digest.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reapLocked(id)
+}
+
+func (s *Store) reapLocked(id digest.Digest) {
 	row := s.db.Snapshot().Images[id]
 	s.leaseMu.Lock()
 	used := s.uses[id] > 0
@@ -120,12 +129,18 @@ func (s *Store) reap(id digest.Digest) {
 	s.users.Delete(id)
 }
 
-// sweepLoose frees layers that have had no image for long enough.
+// sweepLoose frees layers that have had no image for long enough, and what an
+// earlier try could not free.
 func (s *Store) sweepLoose() {
 	s.inBackground(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.looseDue = false
+		for id, row := range s.db.Snapshot().Images {
+			if row.Removed {
+				s.reapLocked(id)
+			}
+		}
 		if err := s.sweepLocked("", s.cfg.LooseLayers); err != nil {
 			s.cfg.Report(fmt.Sprintf("free layers without an image: %v", err))
 		}
@@ -163,15 +178,20 @@ func (s *Store) looseLocked(dead digest.Digest, age time.Duration) []layer.Key {
 // layers in one transaction, so that no reader counts layers that only lost their
 // image; then it moves away the stacks and the directories that no row names any
 // more. A crash in between leaves them without rows, and Open removes them.
-func (s *Store) sweepLocked(dead digest.Digest, age time.Duration) error {
-	defer s.waitForLooseLocked()
+func (s *Store) sweepLocked(dead digest.Digest, age time.Duration) (err error) {
+	defer func() {
+		if err != nil {
+			s.sweepInLocked(sweepRetry)
+		}
+		s.waitForLooseLocked()
+	}()
 	loose := s.looseLocked(dead, age)
 	if len(loose) == 0 && dead == "" {
 		s.sweepStacksLocked()
 		return nil
 	}
 	trees := map[string]bool{}
-	err := s.db.Update(func(c *index.Change) error {
+	err = s.shrink(func(c *index.Change) error {
 		if err := c.DeleteImage(dead); err != nil {
 			return err
 		}
@@ -194,6 +214,5 @@ func (s *Store) sweepLocked(dead digest.Digest, age time.Duration) error {
 	for tree := range trees {
 		s.trash.put(s.path("layers", tree))
 	}
-	s.trash.keepReserve()
 	return nil
 }

@@ -57,7 +57,7 @@ func (s *Store) CreateRW(id, imageID string, volumes ...string) error {
 		return l.err
 	}
 	if l.err = s.makeRW(id, l.images); l.err != nil {
-		l.err = fmt.Errorf("read-write layer %s: %w", id, l.err)
+		l.err = s.named("read-write layer "+id, l.err)
 		s.giveBack(id)
 	}
 	close(l.made)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-cri/varve/imagestore/fault"
 	"github.com/varve-cri/varve/imagestore/flight"
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
@@ -78,9 +79,14 @@ func Open(cfg Config) (*Store, error) {
 		pulls:  progress.New(),
 	}
 	s.quit, s.stop = context.WithCancel(context.Background())
-	if err := s.open(); err != nil {
+	err := s.open()
+	if fault.KindOf(err) == NoSpace && spendReserve(s.path(reserveName)) {
+		// A store that does not open on a full disk could never be cleaned up.
+		err = s.open()
+	}
+	if err != nil {
 		s.stop()
-		return nil, fmt.Errorf("image store %s: %w", cfg.Root, err)
+		return nil, fmt.Errorf("image store %s: %w", cfg.Root, s.withRoom(err))
 	}
 	return s, nil
 }
@@ -105,7 +111,7 @@ func (s *Store) open() (err error) {
 	if s.formats, err = openFormats(s.cfg.Format, s.path("scratch")); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
-	s.trash = newTrash(s.path("trash"), s.path("reserve"), s.cfg.Report)
+	s.trash = newTrash(s.path("trash"), s.path(reserveName), s.cfg.Report)
 	s.looseTimer = time.AfterFunc(time.Hour, s.sweepLoose)
 	s.looseTimer.Stop()
 	if err := s.recover(); err != nil {

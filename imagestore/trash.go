@@ -1,19 +1,27 @@
 package imagestore
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/fault"
 )
 
-// reserveBytes is kept on the disk so that a full one can still be cleaned up:
-// the database needs a few pages to forget an image.
-const reserveBytes = 1 << 20
+// The reserve is kept on the disk so that a full one can still be cleaned up: the
+// database needs a few pages to forget an image, and a store that opens tries its
+// mounts in a few directories.
+const (
+	reserveName   = "reserve"
+	reserveBytes  = 1 << 20
+	reserveInodes = 64
+)
 
 // trash takes directories out of sight at once and deletes them in the
 // background, one at a time, so that a removal is quick and does not take the
@@ -23,6 +31,7 @@ type trash struct {
 	report       func(string)
 	prefix       string
 	serial       atomic.Uint64
+	reserveMu    sync.Mutex // held while the reserve is made or spent
 
 	mu     sync.Mutex
 	queue  []string
@@ -35,25 +44,42 @@ type trash struct {
 
 func newTrash(dir, reserve string, report func(string)) *trash {
 	t := &trash{dir: dir, reserve: reserve, report: report, ended: make(chan struct{})}
-	// Names from an earlier life of the store must not be met again.
-	t.prefix = fmt.Sprintf("%x", time.Now().UnixNano())
+	// Names from an earlier life of the store must not be met again, whatever the
+	// clock says.
+	t.prefix = rand.Text()
 	t.more, t.idle = sync.NewCond(&t.mu), sync.NewCond(&t.mu)
+	// A crash may have left it half-made.
+	if info, err := os.Stat(filepath.Join(reserve, "last")); err != nil || info.Size() < reserveBytes {
+		_ = os.RemoveAll(reserve)
+	}
 	t.keepReserve()
 	go t.work()
 	return t
 }
 
-// put moves a path into the trash. On a disk too full for the rename the path is
-// deleted where it is.
+// put moves a path into the trash. Where even the rename finds no room, with the
+// reserve neither, the path is deleted at once: it must not be in the queue under a
+// name that the next pull may take.
 func (t *trash) put(path string) {
 	to := filepath.Join(t.dir, fmt.Sprintf("%s-%d", t.prefix, t.serial.Add(1)))
-	if err := os.Rename(path, to); err != nil {
-		if os.IsNotExist(err) {
-			return
-		}
-		to = path
+	err := os.Rename(path, to)
+	if fault.KindOf(err) == NoSpace && t.spend() {
+		err = os.Rename(path, to)
 	}
-	t.enqueue(to)
+	switch {
+	case err == nil:
+		t.enqueue(to)
+	case !os.IsNotExist(err):
+		t.delete(path)
+	}
+}
+
+// delete deletes a path, and makes the reserve anew if it was spent to get here.
+func (t *trash) delete(path string) {
+	if err := os.RemoveAll(path); err != nil {
+		t.report(fmt.Sprintf("delete %s: %v", path, err))
+	}
+	t.keepReserve()
 }
 
 func (t *trash) enqueue(path string) {
@@ -70,9 +96,7 @@ func (t *trash) work() {
 		if !ok {
 			return
 		}
-		if err := os.RemoveAll(path); err != nil {
-			t.report(fmt.Sprintf("delete %s: %v", path, err))
-		}
+		t.delete(path)
 	}
 }
 
@@ -113,17 +137,42 @@ func (t *trash) close() {
 	<-t.ended
 }
 
-// keepReserve makes the reserve when there is room for it.
+// keepReserve makes the reserve when it is not there and there is room for it.
 func (t *trash) keepReserve() {
-	f, err := os.OpenFile(t.reserve, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return
+	t.reserveMu.Lock()
+	defer t.reserveMu.Unlock()
+	if err := os.Mkdir(t.reserve, 0o700); err != nil {
+		return // it is there, or there is no room
 	}
-	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, reserveBytes); err != nil {
-		_ = os.Remove(t.reserve)
+	if err := makeReserve(t.reserve); err != nil {
+		_ = os.RemoveAll(t.reserve)
 	}
 }
 
+func makeReserve(dir string) error {
+	for i := range reserveInodes {
+		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	f, err := os.Create(filepath.Join(dir, "last"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Fallocate(int(f.Fd()), 0, 0, reserveBytes)
+}
+
 // spend gives the reserve back to the disk, and tells whether there was one.
-func (t *trash) spend() bool { return os.Remove(t.reserve) == nil }
+func (t *trash) spend() bool {
+	t.reserveMu.Lock()
+	defer t.reserveMu.Unlock()
+	return spendReserve(t.reserve)
+}
+
+func spendReserve(dir string) bool {
+	_, err := os.Lstat(dir)
+	return err == nil && os.RemoveAll(dir) == nil
+}
