@@ -73,7 +73,7 @@ func TestAuth(t *testing.T) {
 
 // CVE-2020-15157: neither a foreign layer's urls, nor a redirect, nor a mirror
 // brings the credentials to another host.
-func TestCredentialsStayHome(t *testing.T) {
+func TestCVE_2020_15157_CredentialsStayHome(t *testing.T) {
 	var seen []string
 	var mu sync.Mutex
 	r, thief := newRemote(t), newRemote(t)

@@ -96,6 +96,10 @@ func (s *Store) open() (err error) {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return err
 		}
+		// Also where it was there before: below it are setuid programs (CVE-2021-41091).
+		if err := os.Chmod(s.path(d), 0o700); err != nil {
+			return err
+		}
 	}
 	if err := makeBase(s.path(baseName)); err != nil {
 		return err

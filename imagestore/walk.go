@@ -8,12 +8,17 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/fault"
 )
 
 // inside is how every path of a container or an image is opened: below the
 // directory, through no symbolic link of another tree.
 func inside(root int, path string, flags, resolve uint64) (*os.File, error) {
-	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY, Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV}
+	if flags&unix.O_PATH == 0 { // with which openat2 takes neither
+		flags |= unix.O_NONBLOCK | unix.O_NOCTTY
+	}
+	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV}
 	for {
 		fd, err := unix.Openat2(root, path, how)
 		switch err {
@@ -132,32 +137,40 @@ func (s *Store) readAccounts(id digest.Digest) (passwd, group []byte, err error)
 		return nil, nil, err
 	}
 	defer root.Close()
+	step := "read users of image " + id.String()
 	if passwd, err = readAccount(root, "etc/passwd"); err != nil {
-		return nil, nil, fmt.Errorf("image %s: %w", id, err)
+		return nil, nil, fault.New(Invalid, step, err)
 	}
 	if group, err = readAccount(root, "etc/group"); err != nil {
-		return nil, nil, fmt.Errorf("image %s: %w", id, err)
+		return nil, nil, fault.New(Invalid, step, err)
 	}
 	return passwd, group, nil
 }
 
 // readAccount reads one small regular file of the image, resolved in its root.
+// What it is is asked before it is opened: opening alone can do something when
+// the image has made it a device (of a watchdog, of a tape).
 func readAccount(root *os.File, path string) ([]byte, error) {
-	f, err := inside(int(root.Fd()), path, unix.O_RDONLY, unix.RESOLVE_IN_ROOT)
+	found, err := inside(int(root.Fd()), path, unix.O_PATH, unix.RESOLVE_IN_ROOT)
 	if os.IsNotExist(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer found.Close()
+	info, err := found.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("/%s is not a regular file", path)
 	}
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", found.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	if info.Size() > maxAccountBytes {
 		return nil, fmt.Errorf("/%s has %d bytes, more than %d", path, info.Size(), maxAccountBytes)
 	}

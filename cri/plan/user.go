@@ -233,7 +233,7 @@ func parseID(s string) (id uint32, numeric, ok bool) {
 		}
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || v < 0 || v > maxID {
+	if err != nil || s[0] == '-' || v > maxID { // "-0" is no id either
 		return 0, true, false
 	}
 	return uint32(v), true, true

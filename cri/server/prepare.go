@@ -39,7 +39,7 @@ func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*
 	}
 	passwd, group, err := s.images.Users(img.ID)
 	if err != nil {
-		return nil, fmt.Errorf("users of image %s: %w", img.ID, err)
+		return nil, err // it names the image
 	}
 	cp, err := plan.Container(&plan.ContainerInput{
 		ID: rec.ID, Config: rec.Config, PodConfig: pr.Config, Pod: *facts,

@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,13 +67,13 @@ func Parse(body []byte, contentType string) (Document, error) {
 	switch kind {
 	case ocispec.MediaTypeImageIndex, DockerList:
 		var index ocispec.Index
-		if err := decode(body, &index); err != nil {
+		if err := json.Unmarshal(body, &index); err != nil {
 			return Document{}, fmt.Errorf("index: %w", err)
 		}
 		return Document{Index: &index}, checkIndex(&index)
 	default:
 		var m ocispec.Manifest
-		if err := decode(body, &m); err != nil {
+		if err := json.Unmarshal(body, &m); err != nil {
 			return Document{}, fmt.Errorf("manifest: %w", err)
 		}
 		return Document{Manifest: &m}, checkManifest(&m)
@@ -123,15 +122,12 @@ func known(mediaType string) bool {
 	return false
 }
 
+// decode reads a document that means the same to every reader.
 func decode(body []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	if err := d.Decode(into); err != nil {
+	if err := unambiguous(body); err != nil {
 		return err
 	}
-	if d.More() {
-		return errors.New("more than one JSON value")
-	}
-	return nil
+	return json.Unmarshal(body, into)
 }
 
 func checkIndex(index *ocispec.Index) error {

@@ -45,6 +45,18 @@ func TestParseRejects(t *testing.T) {
 	}
 }
 
+// CVE-2019-13139: a name is never words for a program or a path of this machine.
+func TestCVE_2019_13139_NamesAreNoCommands(t *testing.T) {
+	for _, in := range []string{
+		"-u", "--upload-pack=touch", "a;reboot", "$(reboot)", "`reboot`", "a|b", "a&b", "a>b", "a\nb", "a\tb", "a'b", "a\"b", "a\\b", "~root", "a/~root", "file:///etc/passwd", "../a", "/etc/passwd", "./a",
+		"a/./b", "a/../../b", "a/b/..", "a:../b", "a:-x", "a:b/c", "a%2f..%2fb", "a@sha256:", "git@h:a", "a#b", "a?b=c", "[::1]/a/..", "h:99999999/../a", "ａ", "a\u202eb", "a\u0000",
+	} {
+		if r, err := Parse(in); err == nil {
+			t.Errorf("Parse(%q) = %+v, want an error", in, r)
+		}
+	}
+}
+
 func long(n int) string { return strings.Repeat("a", n) }
 
 func FuzzParse(f *testing.F) {

@@ -102,6 +102,10 @@ func (h *host) failed(ctx context.Context, q request, err error) error {
 	if errors.Is(err, auth.ErrBasicCredentialNotFound) || strings.Contains(err.Error(), "missing username or password") || strings.Contains(err.Error(), "bearer realm") {
 		return h.fault(fault.Unauthorized, q, err)
 	}
+	// The token client's own words, with a URL before them.
+	if _, cause, ok := strings.Cut(err.Error(), "failed to decode response: "); ok {
+		err = fmt.Errorf("the token server's answer: %s", cause)
+	}
 	return &transient{err: h.fault(fault.Unavailable, q, err)}
 }
 

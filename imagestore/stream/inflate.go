@@ -20,15 +20,29 @@ var (
 	zstdSkipMagics = []byte{0x2a, 0x4d, 0x18} // after 0x50…0x5f
 )
 
+// unread are formats that other tools pack layers with and that no layer's media
+// type has. A tar begins with a file's name, and no such name is likely; the
+// error is better than one about a tar header.
+var unread = []struct{ name, magic string }{
+	{"xz", "\xfd7zXZ\x00"}, {"bzip2", "BZh91AY&SY"}, {"lz4", "\x04\x22\x4d\x18"},
+}
+
 // Inflate undoes gzip or zstd, told by the first bytes and not by the media type,
 // which registries get wrong; anything else passes as it is. The digest of what
-// comes out decides whether the guess was right.
+// comes out decides whether the guess was right. No program is run for it
+// (CVE-2026-41567).
 func Inflate(r io.Reader) (io.ReadCloser, error) {
 	b := bufio.NewReaderSize(r, 64<<10)
-	head, err := b.Peek(4)
+	most, err := b.Peek(10)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
+	for _, u := range unread {
+		if bytes.HasPrefix(most, []byte(u.magic)) {
+			return nil, fmt.Errorf("the layer is packed with %s: only gzip, zstd and plain tar are supported", u.name)
+		}
+	}
+	head := most[:min(4, len(most))]
 	switch {
 	case bytes.HasPrefix(head, gzipMagic):
 		z, err := gzip.NewReader(b)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -70,9 +71,14 @@ func (i inheritance) link(l Link) error {
 	if i.linkHere(l) == nil {
 		return nil
 	}
-	from, err := i.find(l.Target, unix.O_RDONLY|unix.O_NONBLOCK)
+	found, err := i.find(l.Target, unix.O_PATH)
 	if err != nil {
 		return fmt.Errorf("neither this layer nor one below has it: %w", err)
+	}
+	defer unix.Close(found)
+	from, err := openRegular(found)
+	if err != nil {
+		return err
 	}
 	defer unix.Close(from)
 	if err := i.copyUp(from, l.Target); err != nil {
@@ -91,14 +97,23 @@ func (i inheritance) linkHere(l Link) error {
 	return i.u.linkTo(place{dir, up, base}, l.Target)
 }
 
-func (i inheritance) copyUp(from int, target string) error {
+// openRegular opens for reading what found names, if it is a regular file. To open
+// a device that a layer made could already do something.
+func openRegular(found int) (int, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(from, &st); err != nil {
-		return err
+	if err := unix.Fstat(found, &st); err != nil {
+		return -1, err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+		return -1, errHidden
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return errors.New("the target in a lower layer is no regular file")
+		return -1, errors.New("the target in a lower layer is no regular file")
 	}
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(found), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+func (i inheritance) copyUp(from int, target string) error {
 	up, base := entry.Split(target)
 	dir, real, err := i.u.dirs.parent(up)
 	if err != nil {

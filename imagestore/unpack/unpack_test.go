@@ -158,7 +158,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-func TestClimbing(t *testing.T) {
+func TestCVE_2020_10696_Climbing(t *testing.T) {
 	outside := t.TempDir()
 	if err := os.WriteFile(outside+"/victim", []byte("safe"), 0o600); err != nil {
 		t.Fatal(err)
@@ -212,8 +212,8 @@ func TestClimbing(t *testing.T) {
 	}
 }
 
-// The class of CVE-2021-32760: attributes that go through a link to a file outside.
-func TestAttributesStayInside(t *testing.T) {
+// CVE-2021-32760, CVE-2021-41089: attributes that go through a link to a file outside.
+func TestCVE_2021_32760_AttributesStayInside(t *testing.T) {
 	outside := t.TempDir()
 	victim := outside + "/victim"
 	if err := os.WriteFile(victim, nil, 0o600); err != nil {
@@ -343,7 +343,7 @@ func TestBrokenArchives(t *testing.T) {
 }
 
 // CVE-2017-14992: a header that asks for much memory.
-func TestHugeHeader(t *testing.T) {
+func TestCVE_2017_14992_HugeHeader(t *testing.T) {
 	var b bytes.Buffer
 	h := make([]byte, 512)
 	copy(h, "pax")
