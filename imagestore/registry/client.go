@@ -106,7 +106,7 @@ type Repository struct {
 
 	mu sync.Mutex
 	// served are the hosts that gave bytes of a blob, by digest; guarded by mu.
-	served map[string][]*host
+	served map[string]map[*host]bool
 }
 
 // Repository gives the repository of ref. The credentials go to its own registry
@@ -124,7 +124,7 @@ func (c *Client) Repository(ref reference.Reference, credentials *Auth) (*Reposi
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "find registry "+ref.Domain, err)
 	}
-	r := &Repository{limits: c.limits, path: ref.Path, served: map[string][]*host{}}
+	r := &Repository{limits: c.limits, path: ref.Path, served: map[string]map[*host]bool{}}
 	for _, p := range places {
 		own := p.own
 		if p.forward && given != auth.EmptyCredential {

@@ -39,7 +39,7 @@ func isTag(target string) bool { return reference.ValidateDigest(digest.Digest(t
 // Resolve asks for a tag's digest without its content, which registries do not
 // count against rate limits; empty when the registry does not say.
 func (r *Repository) Resolve(ctx context.Context, target string) (digest.Digest, error) {
-	resp, _, err := r.ask(ctx, request{"resolve " + target, http.MethodHead, "manifests", target, accept(), isTag(target)})
+	resp, _, err := r.ask(ctx, request{"resolve " + target, http.MethodHead, "manifests", target, accept(), isTag(target), false})
 	if err != nil {
 		return "", err
 	}
@@ -74,7 +74,7 @@ func (r *Repository) Manifest(ctx context.Context, target string) (Manifest, err
 
 // manifest asks once; the host is nil when none answered.
 func (r *Repository) manifest(ctx context.Context, target string) (Manifest, *host, error) {
-	q := request{"fetch manifest " + target, http.MethodGet, "manifests", target, accept(), isTag(target)}
+	q := request{"fetch manifest " + target, http.MethodGet, "manifests", target, accept(), isTag(target), false}
 	resp, h, err := r.ask(ctx, q)
 	if err != nil {
 		return Manifest{}, nil, err
@@ -110,20 +110,28 @@ func (m *Manifest) verify(target, announced string) error {
 
 // Small fetches a blob that is kept in memory: a config.
 func (r *Repository) Small(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
-	q := request{step: "fetch config " + d.Digest.String()}
+	step := "fetch config " + d.Digest.String()
+	if d.Size > manifest.MaxConfigBytes {
+		return nil, fault.New(fault.Invalid, step, fmt.Errorf("%d bytes, more than %d", d.Size, manifest.MaxConfigBytes))
+	}
+	for {
+		b, err := r.small(ctx, d)
+		if !errors.Is(err, stream.ErrMismatch) {
+			return b, err
+		}
+		if !r.Distrust(d) {
+			return nil, fault.New(fault.Digest, step, err)
+		}
+	}
+}
+
+func (r *Repository) small(ctx context.Context, d ocispec.Descriptor) ([]byte, error) {
 	body, err := r.Blob(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	if d.Size > manifest.MaxConfigBytes {
-		return nil, fault.New(fault.Invalid, q.step, fmt.Errorf("%d bytes, more than %d", d.Size, manifest.MaxConfigBytes))
-	}
-	b, err := io.ReadAll(stream.NewVerifier(body, "config", d.Digest, d.Size))
-	if errors.Is(err, stream.ErrMismatch) {
-		return nil, fault.New(fault.Digest, q.step, err)
-	}
-	return b, err
+	return io.ReadAll(stream.NewVerifier(body, "config", d.Digest, d.Size))
 }
 
 // readAll reads an answer of at most most bytes, at not less than the lowest rate.

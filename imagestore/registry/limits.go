@@ -17,6 +17,13 @@ type Limits struct {
 	// least StallBytes (16 KiB) in each StallWindow (30 s) of waiting.
 	StallWindow time.Duration
 	StallBytes  int64
+	// A blob of at least WideBytes (16 MiB) from a host that is slow for WideAfter
+	// (1 s) is fetched by at most Streams (4; negative is one) connections at once,
+	// in parts of PartBytes (2 MiB).
+	WideBytes int64
+	WideAfter time.Duration
+	Streams   int
+	PartBytes int64
 	// Attempts is how often one request is tried at one endpoint (4).
 	Attempts int
 	// Backoff is the pause after the first failed attempt; it doubles (250 ms).
@@ -31,19 +38,25 @@ func (l Limits) withDefaults() Limits {
 	orDuration(&l.MirrorHeader, 10*time.Second)
 	orDuration(&l.Share, 20*time.Second)
 	orDuration(&l.StallWindow, 30*time.Second)
+	orDuration(&l.WideAfter, time.Second)
 	orDuration(&l.Backoff, 250*time.Millisecond)
 	orDuration(&l.RetryAfter, 30*time.Second)
-	if l.StallBytes == 0 {
-		l.StallBytes = 16 << 10
-	}
-	if l.Attempts == 0 {
-		l.Attempts = 4
-	}
+	orNumber(&l.StallBytes, 16<<10)
+	orNumber(&l.WideBytes, 16<<20)
+	orNumber(&l.PartBytes, 2<<20)
+	orNumber(&l.Streams, 4)
+	orNumber(&l.Attempts, 4)
 	return l
 }
 
 func orDuration(d *time.Duration, otherwise time.Duration) {
 	if *d == 0 {
 		*d = otherwise
+	}
+}
+
+func orNumber[T int | int64](n *T, otherwise T) {
+	if *n == 0 {
+		*n = otherwise
 	}
 }

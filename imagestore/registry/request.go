@@ -27,6 +27,7 @@ type request struct {
 	target  string
 	header  http.Header
 	resolve bool // the target is a tag, so the host must be trusted to say what it is
+	ranged  bool // an answer that is not the range is of no use
 }
 
 // transient marks an error that may go away, and after how long the host said so.
@@ -49,6 +50,8 @@ type host struct {
 	strikes atomic.Int32
 	// spent is the time that its failures have cost this pull, in nanoseconds.
 	spent atomic.Int64
+	// plain tells that it does not answer ranges as it should.
+	plain atomic.Bool
 	// barred tells that it sent bytes that are not what their digest says.
 	barred atomic.Bool
 }
@@ -56,6 +59,13 @@ type host struct {
 // send asks one host once. The error is a *fault.Error, inside a *transient when
 // another try is worth it.
 func (h *host) send(ctx context.Context, path string, q request) (*http.Response, error) {
+	wantsRange := q.header.Get("Range") != ""
+	if wantsRange && h.plain.Load() {
+		if q.ranged {
+			return nil, h.fault(fault.Unavailable, q, errNoRanges)
+		}
+		q.header, wantsRange = nil, false
+	}
 	u := *h.base
 	u.Path += "/" + path + "/" + q.what + "/" + q.target
 	if h.namespace != "" {
@@ -77,7 +87,16 @@ func (h *host) send(ctx context.Context, path string, q request) (*http.Response
 		return resp, nil
 	}
 	defer resp.Body.Close()
+	if wantsRange && refusesRange[resp.StatusCode] {
+		h.plain.Store(true)
+		return h.send(ctx, path, q)
+	}
 	return nil, h.refused(q, resp)
+}
+
+// refusesRange are the answers of hosts that may give the same without a range.
+var refusesRange = map[int]bool{
+	http.StatusBadRequest: true, http.StatusForbidden: true, http.StatusRequestedRangeNotSatisfiable: true, http.StatusNotImplemented: true,
 }
 
 func (h *host) fault(kind fault.Kind, q request, err error) *fault.Error {

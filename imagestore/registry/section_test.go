@@ -1,0 +1,507 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/varve-cri/varve/imagestore/fault"
+	"github.com/varve-cri/varve/imagestore/reference"
+)
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	chacha := rand.NewChaCha8([32]byte{})
+	_, _ = chacha.Read(b)
+	return b
+}
+
+// blobServer serves one blob as well as a server can, and counts.
+type blobServer struct {
+	content []byte
+	// before may answer instead, or change what is sent; true when it answered.
+	before   func(w http.ResponseWriter, q *http.Request, n int32) bool
+	requests atomic.Int32
+	ranged   atomic.Int32
+	most     atomic.Int32 // at a time
+	now      atomic.Int32
+}
+
+func (b *blobServer) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	n := b.requests.Add(1)
+	if q.Header.Get("Range") != "" {
+		b.ranged.Add(1)
+	}
+	now := b.now.Add(1)
+	defer b.now.Add(-1)
+	for most := b.most.Load(); now > most && !b.most.CompareAndSwap(most, now); most = b.most.Load() {
+	}
+	if b.before == nil || !b.before(w, q, n) {
+		http.ServeContent(w, q, "", time.Time{}, bytes.NewReader(b.content))
+	}
+}
+
+func (b *blobServer) descriptor() ocispec.Descriptor {
+	return ocispec.Descriptor{Digest: digest.FromBytes(b.content), Size: int64(len(b.content))}
+}
+
+// abort ends the connection after what was written.
+func abort(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+func rangeOf(q *http.Request, size int) (first, last int) {
+	last = size - 1
+	_, _ = fmt.Sscanf(q.Header.Get("Range"), "bytes=%d-%d", &first, &last)
+	return first, last
+}
+
+func mirrors(t *testing.T, limits Limits, servers ...*httptest.Server) *Repository {
+	t.Helper()
+	var rule Rule
+	for _, s := range servers {
+		rule.Endpoints = append(rule.Endpoints, Endpoint{URL: s.URL})
+	}
+	c, err := New(Config{Rules: Rules{"*": rule}, Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	r, err := c.Repository(reference.Reference{Domain: "r.example", Path: "a/b"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func serve(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// What registries send instead of what they were asked for, and that the bytes
+// come all the same, or an error of the right kind.
+func TestLies(t *testing.T) {
+	content := randomBytes(300_000)
+	// half sends half of what was asked for, then cuts the connection.
+	half := func(w http.ResponseWriter, q *http.Request) {
+		first, last := rangeOf(q, len(content))
+		w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+		if q.Header.Get("Range") != "" {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(content)))
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		_, _ = w.Write(content[first : first+(last-first+2)/2])
+		abort(w)
+	}
+	answer := func(status int, contentRange string, body []byte) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Range", contentRange)
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+			w.WriteHeader(status)
+			_, _ = w.Write(body)
+		}
+	}
+	for name, c := range map[string]struct {
+		first, resumed func(http.ResponseWriter, *http.Request) // nil is right
+		want           fault.Kind
+	}{
+		"cut once":                     {half, nil, ""},
+		"cut at every half":            {half, half, ""},
+		"range ignored":                {half, answer(200, "", content), ""},
+		"range from elsewhere":         {half, answer(206, fmt.Sprintf("bytes 0-%d/%d", len(content)-1, len(content)), content), ""},
+		"range of another blob":        {half, answer(206, fmt.Sprintf("bytes 150000-%d/%d", len(content), len(content)+1), content[149999:]), ""},
+		"range that lies of its bytes": {half, answer(206, fmt.Sprintf("bytes 150000-%d/%d", len(content)-1, len(content)), content[150001:]), ""},
+		"range without a range":        {half, answer(206, "", content[150000:]), ""},
+		"range refused":                {half, answer(403, "", nil), ""},
+		"range out of reach":           {half, answer(416, fmt.Sprintf("bytes */%d", len(content)), nil), ""},
+		"range shorter than asked":     {half, answer(206, fmt.Sprintf("bytes 150000-199999/%d", len(content)), content[150000:200000]), ""},
+		"more than asked": {half, func(w http.ResponseWriter, q *http.Request) {
+			first, last := rangeOf(q, len(content))
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(content)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(content[first:])
+			_, _ = w.Write(content)
+		}, ""},
+		"shorter blob": {answer(200, "", content[1:]), nil, fault.Digest},
+		"longer blob":  {answer(200, "", append([]byte("x"), content...)), nil, fault.Digest},
+		"gone":         {half, answer(404, "", nil), fault.NotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := &blobServer{content: content}
+			b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
+				switch plain := q.Header.Get("Range") == ""; {
+				case n == 1 && c.first != nil:
+					c.first(w, q)
+				case n > 1 && c.resumed != nil && !plain && (n == 2 || name != "range shorter than asked"):
+					c.resumed(w, q)
+				default:
+					return false
+				}
+				return true
+			}
+			body, err := mirrors(t, quick, serve(t, b)).Blob(t.Context(), b.descriptor())
+			if err == nil {
+				defer body.Close()
+				var got []byte
+				if got, err = io.ReadAll(body); err == nil && !bytes.Equal(got, content) {
+					t.Errorf("%d other bytes", len(got))
+				}
+			}
+			if c.want == "" && err != nil || c.want != "" && fault.KindOf(err) != c.want {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+			if n := b.requests.Load(); n > 25 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// A connection that breaks every so often is taken up as often as it brings bytes.
+func TestResetAtEveryNBytes(t *testing.T) {
+	const every = 70_000
+	b := &blobServer{content: randomBytes(6_000_000)}
+	b.before = func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+		first, last := rangeOf(q, len(b.content))
+		w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+		if q.Header.Get("Range") != "" {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(b.content)))
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		_, _ = w.Write(b.content[first:min(first+every, last+1)])
+		abort(w)
+		return true
+	}
+	body, err := mirrors(t, quick, serve(t, b)).Blob(t.Context(), b.descriptor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, b.content) || b.requests.Load() < 86 {
+		t.Errorf("%d bytes, %v, %d requests", len(got), err, b.requests.Load())
+	}
+}
+
+// A mirror that stalls in the middle, or lies about the size, is left for the next
+// one, from the byte where it stopped.
+func TestNextMirrorGoesOn(t *testing.T) {
+	good := &blobServer{content: randomBytes(200_000)}
+	sick := &blobServer{content: good.content}
+	sick.before = func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+		w.Header().Set("Content-Length", fmt.Sprint(len(sick.content)))
+		_, _ = w.Write(sick.content[:50_000])
+		_ = http.NewResponseController(w).Flush()
+		<-q.Context().Done()
+		return true
+	}
+	other := &blobServer{content: randomBytes(100)}
+	var from atomic.Int64
+	good.before = func(_ http.ResponseWriter, q *http.Request, _ int32) bool {
+		first, _ := rangeOf(q, len(good.content))
+		from.Store(int64(first))
+		return false
+	}
+	body, err := mirrors(t, quick, serve(t, other), serve(t, sick), serve(t, good)).Blob(t.Context(), good.descriptor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, good.content) || from.Load() != 50_000 || sick.requests.Load() != 1 {
+		t.Errorf("%d bytes, %v; the good one was asked from %d, the sick one %d times", len(got), err, from.Load(), sick.requests.Load())
+	}
+}
+
+// Two registries disagree: after the digest has told, the other one is asked.
+func TestDistrust(t *testing.T) {
+	good := &blobServer{content: randomBytes(1000)}
+	bad := &blobServer{content: randomBytes(1001)[1:]}
+	r := mirrors(t, quick, serve(t, bad), serve(t, good))
+	read := func() []byte {
+		t.Helper()
+		body, err := r.Blob(t.Context(), good.descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		got, err := io.ReadAll(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if bytes.Equal(read(), good.content) || !r.Distrust(good.descriptor()) || !bytes.Equal(read(), good.content) {
+		t.Error("the bad one was asked again")
+	}
+	if r.Distrust(good.descriptor()) || !bytes.Equal(read(), good.content) {
+		t.Error("the last host is not asked any more")
+	}
+	if got, err := mirrors(t, quick, serve(t, bad), serve(t, good)).Small(t.Context(), good.descriptor()); err != nil || !bytes.Equal(got, good.content) {
+		t.Errorf("a small blob: %v", err)
+	}
+}
+
+// wideLimits make a transfer wide after little time.
+func wideLimits() Limits {
+	l := quick
+	l.WideBytes, l.WideAfter, l.PartBytes, l.StallWindow = 100_000, 20*time.Millisecond, 64<<10, 2*time.Second
+	return l
+}
+
+// throttled gives each connection so many bytes a second.
+func throttled(w http.ResponseWriter, body []byte, rate int) {
+	const tick = 5 * time.Millisecond
+	for len(body) > 0 {
+		n := min(len(body), rate/200)
+		if _, err := w.Write(body[:n]); err != nil {
+			return
+		}
+		_ = http.NewResponseController(w).Flush()
+		body = body[n:]
+		time.Sleep(tick)
+	}
+}
+
+// slowly serves ranges right, each connection at a rate.
+func slowly(b *blobServer, rate int, say string) func(http.ResponseWriter, *http.Request, int32) bool {
+	return func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+		first, last := rangeOf(q, len(b.content))
+		w.Header().Set("Accept-Ranges", say)
+		w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+		if q.Header.Get("Range") != "" {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(b.content)))
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		throttled(w, b.content[first:last+1], rate)
+		return true
+	}
+}
+
+func TestWide(t *testing.T) {
+	before := runtime.NumGoroutine()
+	content := randomBytes(2 << 20)
+	read := func(b *blobServer, l Limits) time.Duration {
+		t.Helper()
+		begun := time.Now()
+		server := httptest.NewServer(b)
+		defer server.Close()
+		defer server.CloseClientConnections()
+		body, err := mirrors(t, l, server).Blob(t.Context(), b.descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		return time.Since(begun)
+	}
+	slow := func() *blobServer {
+		b := &blobServer{content: content}
+		b.before = slowly(b, 2<<20, "bytes")
+		return b
+	}
+	one, four, fast := slow(), slow(), &blobServer{content: content}
+	l := wideLimits()
+	l.Streams = -1
+	single := read(one, l)
+	several := read(four, wideLimits())
+	read(fast, Limits{WideBytes: 100_000})
+	if one.most.Load() != 1 || four.most.Load() < 3 || four.most.Load() > 5 || // the first may not have ended yet
+		several > single*2/3 {
+		t.Errorf("one connection %v, %d connections %v", single, four.most.Load(), several)
+	}
+	if fast.requests.Load() != 1 || fast.ranged.Load() != 0 {
+		t.Errorf("a fast host saw %d requests", fast.requests.Load())
+	}
+	silent := slow()
+	silent.before = slowly(silent, 8<<20, "none")
+	if read(silent, wideLimits()); silent.requests.Load() != 1 {
+		t.Errorf("a host that does not speak of ranges saw %d requests", silent.requests.Load())
+	}
+	for range 100 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+}
+
+// Whatever goes wrong with the parts, the bytes come in order and once.
+func TestWideFaults(t *testing.T) {
+	content := randomBytes(1 << 20)
+	for name, fault := range map[string]func(w http.ResponseWriter, q *http.Request, n int32) bool{
+		"ranges are ignored": func(w http.ResponseWriter, _ *http.Request, _ int32) bool {
+			_, _ = w.Write(content)
+			return true
+		},
+		"ranges are wrong": func(w http.ResponseWriter, _ *http.Request, _ int32) bool {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(content)-1, len(content)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(content)
+			return true
+		},
+		"every other part is refused": func(w http.ResponseWriter, _ *http.Request, n int32) bool {
+			if n%2 == 0 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			return n%2 == 0
+		},
+		"a part is gone": func(w http.ResponseWriter, _ *http.Request, n int32) bool {
+			if n == 5 {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			return n == 5
+		},
+		"parts are cut": func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+			first, last := rangeOf(q, len(content))
+			w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(content)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(content[first:min(first+20_000, last+1)])
+			abort(w)
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := &blobServer{content: content}
+			slow := slowly(b, 2<<20, "bytes")
+			b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
+				if q.Header.Get("Range") != "" && fault(w, q, n) {
+					return true
+				}
+				return slow(w, q, n)
+			}
+			body, err := mirrors(t, wideLimits(), serve(t, b)).Blob(t.Context(), b.descriptor())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer body.Close()
+			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, content) || b.ranged.Load() == 0 {
+				t.Errorf("%d bytes, %v, %d ranges", len(got), err, b.ranged.Load())
+			}
+		})
+	}
+}
+
+// A cancel is the end of every connection, at once.
+func TestCancelClosesConnections(t *testing.T) {
+	for _, l := range []Limits{quick, wideLimits()} {
+		l.StallWindow = time.Minute
+		b := &blobServer{content: randomBytes(4 << 20)}
+		slow := slowly(b, 1<<20, "bytes")
+		gone := make(chan time.Time, 9)
+		b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
+			go func() { <-q.Context().Done(); gone <- time.Now() }()
+			return slow(w, q, n)
+		}
+		server := serve(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		body, err := mirrors(t, l, server).Blob(ctx, b.descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var canceled time.Time
+		time.AfterFunc(200*time.Millisecond, func() { canceled = time.Now(); cancel() })
+		_, err = io.Copy(io.Discard, body)
+		if fault.KindOf(err) != fault.Canceled || !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		for range b.now.Load() {
+			select {
+			case at := <-gone:
+				if took := at.Sub(canceled); took > 100*time.Millisecond {
+					t.Errorf("a connection lived on for %v", took)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatal("a connection lives on")
+			}
+		}
+		body.Close()
+	}
+}
+
+// HTTP/2: a stream that is reset, and a server that says GOAWAY in the middle.
+func TestHTTP2(t *testing.T) {
+	b := &blobServer{content: randomBytes(400_000)}
+	var once, twice sync.Once
+	b.before = func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+		first, last := rangeOf(q, len(b.content))
+		cut := false
+		once.Do(func() { cut = true })
+		if !cut {
+			twice.Do(func() { w.Header().Set("Connection", "close") }) // GOAWAY
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+		_, _ = w.Write(b.content[:100_000])
+		abort(w) // RST_STREAM
+		return true
+	}
+	server := httptest.NewUnstartedServer(b)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	c, err := New(Config{Rules: Rules{"*": {Endpoints: []Endpoint{{URL: server.URL, SkipVerify: true}}}}, Limits: quick})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r, err := c.Repository(reference.Reference{Domain: "r.example", Path: "a"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		body, err := r.Blob(t.Context(), b.descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(body)
+		body.Close()
+		if err != nil || !bytes.Equal(got, b.content) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+	if b.requests.Load() != 3 {
+		t.Errorf("%d requests", b.requests.Load())
+	}
+}
+
+// Both forms of Retry-After are waited for, on mirrors not: the next host is there.
+func TestRateLimitedMirror(t *testing.T) {
+	good, limited := &blobServer{content: randomBytes(100)}, &blobServer{}
+	limited.before = func(w http.ResponseWriter, _ *http.Request, _ int32) bool {
+		w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	begun := time.Now()
+	_, err := mirrors(t, quick, serve(t, limited), serve(t, good)).Small(t.Context(), good.descriptor())
+	if err != nil || time.Since(begun) > 2*time.Second || limited.requests.Load() != 1 {
+		t.Errorf("%v after %v and %d requests", err, time.Since(begun), limited.requests.Load())
+	}
+	_, err = mirrors(t, quick, serve(t, limited)).Small(t.Context(), good.descriptor())
+	if fault.KindOf(err) != fault.RateLimited || !strings.Contains(err.Error(), "429") {
+		t.Errorf("%v", err)
+	}
+}
