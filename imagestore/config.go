@@ -44,6 +44,9 @@ type Config struct {
 	// Pinned are names or ids of images that garbage collection must not ask to
 	// remove; a trailing "*" matches any rest.
 	Pinned []string
+	// Spares is how many read-write layers of an image in use wait, mounted, for
+	// its next containers; 0 is none.
+	Spares int
 	// LooseLayers is how long whole layers of a pull that failed are kept for the
 	// next try; 0 is ten minutes, negative is not at all.
 	LooseLayers time.Duration

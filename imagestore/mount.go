@@ -19,7 +19,10 @@ func (s *Store) MountRW(id string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.mount(images[0], layer.Stack{Base: s.path(baseName), Upper: s.path("rw", id, upperName), Work: s.path("rw", id, workName)})
+	if root, ok := s.spares.mounted.LoadAndDelete(id); ok {
+		return root.(*os.File), nil //nolint:forcetypeassert // *os.File only
+	}
+	f, err := s.remount(s.path("rw", id), images[0])
 	if err != nil {
 		return nil, fmt.Errorf("root of %s: %w", id, err)
 	}

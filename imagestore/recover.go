@@ -43,11 +43,15 @@ func (s *Store) emptyTemporary() error {
 	for _, e := range left {
 		s.trash.enqueue(s.path("trash", e.Name()))
 	}
-	left, err = os.ReadDir(s.path("tmp"))
-	for _, e := range left {
-		s.trash.put(s.path("tmp", e.Name()))
+	for _, dir := range []string{"tmp", spareDir} {
+		if left, err = os.ReadDir(s.path(dir)); err != nil {
+			return err
+		}
+		for _, e := range left {
+			s.trash.put(s.path(dir, e.Name()))
+		}
 	}
-	return err
+	return nil
 }
 
 // matchLayers drops rows without a directory, with the images that need them, and

@@ -76,6 +76,7 @@ func (s *Store) Remove(ctx context.Context, ref string) error {
 		return s.named(fmt.Sprintf("remove image %q", ref), err)
 	}
 	if id != "" {
+		s.spares.drop(id)
 		s.inBackground(func() { s.reap(id) })
 	}
 	return nil
@@ -121,6 +122,7 @@ func (s *Store) reapLocked(id digest.Digest) {
 	if used || row == nil || !row.Removed {
 		return
 	}
+	s.spares.drop(id) // those made of the last containers, since the image was removed
 	s.at("reap image")
 	if err := s.sweepLocked(id, s.cfg.LooseLayers); err != nil {
 		s.cfg.Report(fmt.Sprintf("free image %s: %v", id, err))

@@ -64,25 +64,41 @@ func (s *Store) CreateRW(id, imageID string, volumes ...string) error {
 	return l.err
 }
 
-// makeRW makes the directory: seven system calls, none of which waits for the disk,
-// and one for each volume.
+// makeRW makes the directory: seven system calls, none of which waits for the
+// disk, and one for each volume. Of a spare it takes two.
 func (s *Store) makeRW(id string, images []digest.Digest) error {
-	root := rootOf(s.db.Snapshot(), images[0])
+	one := s.spares.take(images[0])
 	dir := s.path("rw", newPrefix+id)
-	steps := []func() error{
-		func() error { return os.Mkdir(dir, 0o700) },
-		func() error { return writeLeases(dir, images) },
-		func() error { return makeRoot(dir+"/"+upperName, root) },
-		func() error { return os.Mkdir(dir+"/"+workName, 0o700) },
-		func() error { return os.Rename(dir, s.path("rw", id)) },
+	if one != nil {
+		dir = one.dir
+	} else if err := s.makeTree(dir, images[0]); err != nil {
+		s.trash.put(dir)
+		return err
 	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			s.trash.put(dir)
-			return err
-		}
+	err := writeLeases(dir, images)
+	if err == nil {
+		err = os.Rename(dir, s.path("rw", id))
 	}
-	return nil
+	switch {
+	case err == nil && one != nil:
+		s.spares.mounted.Store(id, one.root)
+	case err != nil && one != nil:
+		one.discard(s.trash)
+	case err != nil:
+		s.trash.put(dir)
+	}
+	return err
+}
+
+// makeTree makes a read-write layer's directory without its lease.
+func (s *Store) makeTree(dir string, image digest.Digest) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if err := makeRoot(dir+"/"+upperName, rootOf(s.db.Snapshot(), image)); err != nil {
+		return err
+	}
+	return os.Mkdir(dir+"/"+workName, 0o700)
 }
 
 // makeRoot makes a directory that is the root of a merged view.
@@ -132,6 +148,9 @@ func (s *Store) RemoveRW(id string) error {
 	defer close(l.ended)
 	if <-l.made; l.err != nil {
 		return nil // it was never there, and its maker gave the lease back
+	}
+	if root, ok := s.spares.mounted.LoadAndDelete(id); ok {
+		_ = root.(*os.File).Close() //nolint:forcetypeassert // *os.File only
 	}
 	s.trash.put(s.path("rw", id))
 	s.giveBack(id)

@@ -27,6 +27,7 @@ type Store struct {
 	formats formats
 	client  *registry.Client
 	trash   *trash
+	spares  *spares
 	view    atomic.Pointer[view] // of the newest snapshot that was asked for
 	users   sync.Map             // image id to *accounts
 	pulls   *progress.Pulls
@@ -92,7 +93,7 @@ func Open(cfg Config) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	for _, d := range []string{".", "layers", "stacks", "rw", "roots", "tmp", "trash", "scratch"} {
+	for _, d := range []string{".", "layers", "stacks", "rw", "roots", "tmp", spareDir, "trash", "scratch"} {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return err
 		}
@@ -116,6 +117,7 @@ func (s *Store) open() (err error) {
 		return errors.Join(err, s.db.Close())
 	}
 	s.trash = newTrash(s.path("trash"), s.path(reserveName), s.cfg.Report)
+	s.spares = newSpares(s, s.cfg.Spares)
 	s.looseTimer = time.AfterFunc(time.Hour, s.sweepLoose)
 	s.looseTimer.Stop()
 	if err := s.recover(); err != nil {
@@ -135,6 +137,7 @@ func (s *Store) Close() error {
 	s.configs.Wait()
 	s.joins.Wait()
 	s.background.Wait()
+	s.spares.close()
 	s.trash.close()
 	s.client.Close()
 	return errors.Join(s.formats.close(), s.db.Close())

@@ -15,7 +15,7 @@ func imageConfig(cfg *config.Config) imagestore.Config {
 	return imagestore.Config{
 		Root: cfg.RootDir, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
 		RegistryDirs: cfg.Images.RegistryConfigDirs, DockerConfig: cfg.Images.DockerConfig, CredentialHelperDirs: cfg.Images.CredentialHelperDirs,
-		MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Pinned: cfg.Images.Pinned,
+		MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
 		Report: func(message string) { klog.InfoS("Image store", "message", message) },
 	}
 }

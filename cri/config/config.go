@@ -98,6 +98,9 @@ type Images struct {
 	// ConcurrentLayers is how many layers of one image are fetched and
 	// unpacked at a time. 0 lets the image store choose.
 	ConcurrentLayers int `json:"concurrentLayers,omitempty"`
+	// SpareLayers is how many read-write layers of an image that is in use wait,
+	// mounted, for its next containers. Default: 4; 0 is none.
+	SpareLayers *int `json:"spareLayers"`
 }
 
 // Registry is the rule for one registry.

@@ -48,6 +48,10 @@ func (c *Config) Complete() {
 		spares := 4
 		c.Shim.Spares = &spares
 	}
+	if c.Images.SpareLayers == nil {
+		spares := 4
+		c.Images.SpareLayers = &spares
+	}
 	set(&c.Log.MaxLineBytes, 16384)
 	if c.Admin.Enabled == nil {
 		yes := true

@@ -19,6 +19,9 @@ const (
 	tryToSave
 	// onlyShow is for moments that a restart recognises without a file.
 	onlyShow
+	// saveSoon is onlyShow for what is better on file all the same; the caller
+	// does not wait for it.
+	saveSoon
 )
 
 // changePod applies an event to the pod's record: the file first, then what
@@ -56,7 +59,11 @@ func (s *Server) changeContainer(c *container, how durability, event func(*recor
 	if err := event(r); err != nil {
 		return err
 	}
-	if how != onlyShow {
+	switch how {
+	case onlyShow:
+	case saveSoon:
+		go s.saveContainer(c)
+	case mustSave, tryToSave:
 		if err := s.records.SaveContainer(r); err != nil {
 			if how == mustSave {
 				return err
@@ -66,6 +73,18 @@ func (s *Server) changeContainer(c *container, how durability, event func(*recor
 	}
 	c.rec.Store(r)
 	return nil
+}
+
+// saveContainer saves the newest state of a container.
+func (s *Server) saveContainer(c *container) {
+	c.write.Lock()
+	defer c.write.Unlock()
+	if c.dead {
+		return
+	}
+	if err := s.records.SaveContainer(c.rec.Load()); err != nil {
+		klog.ErrorS(err, "State is not on record", "container", c.id, "state", c.rec.Load().State)
+	}
 }
 
 // forgetPod deletes the pod's record for good: an exit that is noticed late

@@ -136,8 +136,10 @@ func (r *start) kill(ctx context.Context) error {
 	return errors.Join(err, r.group.Kill(), r.client.Close())
 }
 
+// publish shows that the container runs. The shim knows it as well, so that a
+// restart of the daemon does not need the file.
 func (r *start) publish(context.Context) error {
-	err := r.s.changeContainer(r.c, mustSave, func(rec *record.Container) error { return rec.Started(r.pid, time.Now()) })
+	err := r.s.changeContainer(r.c, saveSoon, func(rec *record.Container) error { return rec.Started(r.pid, time.Now()) })
 	if err != nil {
 		return err
 	}
