@@ -7,18 +7,20 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/layer/erofs"
 	"github.com/varve-cri/varve/imagestore/layer/overlay"
 )
 
 // The layer formats, by the names that rows and the configuration use.
 const (
 	FormatOverlay = layer.FormatOverlay // a directory for each layer
+	FormatErofs   = erofs.Name          // an EROFS file for each layer
 )
 
 // Format is the layer format of new images.
 type Format struct {
-	Name   string
-	Reason string // why this one, for people
+	Name   string `json:"format"`
+	Reason string `json:"reason"` // why this one, for people
 }
 
 // formats are the layer formats that this kernel and file system have, all at the
@@ -36,11 +38,20 @@ func openFormats(want, scratch string) (formats, error) {
 		return f, err
 	}
 	f.drivers[FormatOverlay] = directories
-	switch want {
-	case FormatOverlay:
-		f.chosen = Format{FormatOverlay, "configured"}
-	case "":
-		f.chosen = Format{FormatOverlay, "everywhere"}
+	// Also where it is not chosen: images may be there that were pulled in it.
+	files, why := erofs.New(scratch, directories)
+	if why == nil {
+		f.drivers[FormatErofs] = files
+	}
+	switch {
+	case want == "" && why == nil:
+		f.chosen = Format{FormatErofs, "auto: tried at start, EROFS is mounted from plain files, and overlay on top of it"}
+	case want == "":
+		f.chosen = Format{FormatOverlay, "auto: " + why.Error()}
+	case want == FormatErofs && why != nil:
+		return f, errors.Join(why, f.close())
+	case want == FormatErofs, want == FormatOverlay:
+		f.chosen = Format{want, "configured"}
 	default:
 		return f, errors.Join(fmt.Errorf("layer format %q is not known", want), f.close())
 	}

@@ -12,8 +12,12 @@ import (
 )
 
 func imageConfig(cfg *config.Config) imagestore.Config {
+	format := cfg.Images.Format
+	if format == config.FormatAuto {
+		format = ""
+	}
 	return imagestore.Config{
-		Root: cfg.RootDir, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
+		Root: cfg.RootDir, Format: format, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
 		RegistryDirs: cfg.Images.RegistryConfigDirs, DockerConfig: cfg.Images.DockerConfig, CredentialHelperDirs: cfg.Images.CredentialHelperDirs,
 		MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
 		Report: func(message string) { klog.InfoS("Image store", "message", message) },

@@ -88,6 +88,10 @@ type Images struct {
 	// CredentialHelperDirs are searched for docker-credential-NAME. Default: the
 	// daemon's PATH.
 	CredentialHelperDirs []string `json:"credentialHelperDirs,omitempty"`
+	// Format is how new images' layers lie on the disk: "erofs", one file for each
+	// layer (Linux 6.15), "overlay", a directory for each, or "auto", the first of
+	// the two that this node can mount. Images that are there keep theirs.
+	Format string `json:"format"`
 	// Pinned are references that the kubelet is told never to collect.
 	Pinned []string `json:"pinned,omitempty"`
 	// MaxLayerBytes bounds what one layer may unpack to; 0 lets the image store
@@ -102,6 +106,13 @@ type Images struct {
 	// mounted, for its next containers. Default: 4; 0 is none.
 	SpareLayers *int `json:"spareLayers"`
 }
+
+// The values of Images.Format.
+const (
+	FormatAuto    = "auto"
+	FormatErofs   = "erofs"
+	FormatOverlay = "overlay"
+)
 
 // Registry is the rule for one registry.
 type Registry struct {

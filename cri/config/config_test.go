@@ -113,6 +113,7 @@ func TestErrors(t *testing.T) {
 		"images: {registryConfigDirs: [certs.d]}":                          "images.registryConfigDirs[0]",
 		"images: {credentialHelperDirs: [bin]}":                            "images.credentialHelperDirs[0]",
 		"images: {dockerConfig: config.json}":                              "images.dockerConfig",
+		"images: {format: zip}":                                            "images.format",
 		"images: {platform: linux}":                                        "images.platform",
 		"limits: {restrictRlimits: maybe}":                                 `limits.restrictRlimits: "maybe" is neither`,
 		"limits: {restrictRlimits: 3}":                                     "neither auto, true nor false",

@@ -29,6 +29,7 @@ func (c *Config) Complete() {
 		c.Images.RegistryConfigDirs = []string{"/etc/varve/certs.d"}
 	}
 
+	set(&c.Images.Format, FormatAuto)
 	set(&c.Limits.RestrictOOMScoreAdj, Auto)
 	set(&c.Limits.RestrictRlimits, Auto)
 	set(&c.Limits.RestrictCapabilities, Auto)

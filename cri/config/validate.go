@@ -116,6 +116,11 @@ func (c *Config) validateNetwork() error {
 }
 
 func (c *Config) validateImages() error {
+	switch c.Images.Format {
+	case FormatAuto, FormatErofs, FormatOverlay:
+	default:
+		return invalid("images.format", "%q is neither %s, %s nor %s", c.Images.Format, FormatAuto, FormatErofs, FormatOverlay)
+	}
 	seen := map[string]bool{}
 	for i, r := range c.Images.Registries {
 		field := fmt.Sprintf("images.registries[%d]", i)

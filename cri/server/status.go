@@ -46,6 +46,7 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 		"config":  s.cfg,
 		"version": map[string]string{"varved": s.version, "go": runtime.Version(), "cri": "v1"},
 		"network": s.net.Describe(),
+		"images":  s.images.Format(),
 		"node":    map[string]any{"running": s.live(), "uptime": time.Since(s.begun).Round(time.Second).String()},
 	})
 	return resp, err

@@ -64,7 +64,9 @@ type bench struct {
 	dir string
 	layer.Driver
 	stack []string // topmost first
-	n     int
+	// joined is of the stack; empty until it is mounted, or when the format needs none.
+	joined string
+	n      int
 }
 
 // Run runs the suite on the driver that open gives for a scratch directory.
@@ -91,6 +93,11 @@ func Run(t *testing.T, open func(scratch string) (layer.Driver, error)) {
 			if b.Driver, err = open(b.dir + "/scratch"); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			})
 			test(b)
 		})
 	}
@@ -116,14 +123,31 @@ func (b *bench) write(entries ...tar.Header) unpack.Result {
 	if err := b.Sync([]string{dir}); err != nil {
 		b.t.Fatal(err)
 	}
-	b.stack = append([]string{dir}, b.stack...)
+	b.stack, b.joined = append([]string{dir}, b.stack...), ""
 	return r
+}
+
+// join joins the stack as it is now, if the format wants that.
+func (b *bench) join() layer.Stack {
+	b.t.Helper()
+	if b.Joins() && b.joined == "" {
+		b.joined = filepath.Join(b.dir, "stack"+strconv.Itoa(b.n))
+		b.n++
+		if err := os.Mkdir(b.joined, 0o700); err != nil {
+			b.t.Fatal(err)
+		}
+		if err := b.Join(b.t.Context(), b.joined, b.stack); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return layer.Stack{Layers: b.stack, Joined: b.joined}
 }
 
 // mount gives a path below which the mount can be reached.
 func (b *bench) mount(rw bool) string {
 	b.t.Helper()
-	s := layer.Stack{Layers: b.stack, Root: b.dir + "/root"}
+	s := b.join()
+	s.Root = b.dir + "/root"
 	if rw {
 		s.Root, s.Upper, s.Work = "", b.dir+"/upper", b.dir+"/work"
 	}
@@ -184,7 +208,8 @@ func writable(b *bench) {
 // A start that failed after the mount may be tried again.
 func mountTwice(b *bench) {
 	b.write(File("a", "1"))
-	s := layer.Stack{Layers: b.stack, Upper: b.dir + "/upper", Work: b.dir + "/work"}
+	s := b.join()
+	s.Upper, s.Work = b.dir+"/upper", b.dir+"/work"
 	for range 2 {
 		f, err := b.Mount(s)
 		if err != nil {

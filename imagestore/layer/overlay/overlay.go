@@ -127,13 +127,21 @@ func (d *Driver) Close() error { return nil }
 
 // Mount implements layer.Driver.
 func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
+	trees := make([]string, 0, len(s.Layers)+2)
+	for _, l := range s.Layers {
+		trees = append(trees, filepath.Join(l, treeName))
+	}
+	return d.Over(trees, s)
+}
+
+// Over mounts overlay over directories, topmost first, which take the place of the
+// stack's layers: in other formats they are where the layers are mounted.
+func (d *Driver) Over(trees []string, s layer.Stack) (*os.File, error) {
 	o := options{upper: s.Upper, work: s.Work}
 	if s.Upper == "" {
 		o.lower = append(o.lower, s.Root)
 	}
-	for _, l := range s.Layers {
-		o.lower = append(o.lower, filepath.Join(l, treeName))
-	}
+	o.lower = append(o.lower, trees...)
 	if s.Base != "" {
 		o.lower = append(o.lower, s.Base)
 	}
@@ -145,7 +153,7 @@ func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 		f, err = d.api.mount(o)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("mount overlay of %d layers: %w", len(s.Layers), err)
+		return nil, fmt.Errorf("mount overlay of %d directories: %w", len(o.lower), err)
 	}
 	return f, nil
 }
