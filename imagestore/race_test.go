@@ -25,7 +25,7 @@ import (
 )
 
 // raceFormats are the layer formats under test; "" would be the default one again.
-var raceFormats = []string{FormatOverlay}
+var raceFormats = []string{FormatErofs, FormatOverlay}
 
 // TestRace lets processes work on a store, eight operations at a time, with a
 // registry that fails in between, and kills them at any moment. What was answered
