@@ -46,6 +46,7 @@ varved is running; its log is $run/varved.log. Next:
   crictl --runtime-endpoint unix:///run/varve/varve.sock pods
   crictl --runtime-endpoint unix:///run/varve/varve.sock ps
   crictl --runtime-endpoint unix:///run/varve/varve.sock pull $(cat $run/image)
+  bin/varve pull $(cat $run/image)     with its progress; bin/varve layers, store, --help
   kubelet --config FILE     with containerRuntimeEndpoint: unix:///run/varve/varve.sock in it
   make stop                 ends pods, varved and registry, and leaves nothing
 TXT
