@@ -66,7 +66,7 @@ type line struct {
 // raceConfig is the store's configuration, in the worker and in its parent.
 func raceConfig(setup *raceSetup) Config {
 	return Config{
-		Root: setup.Root, Format: setup.Format, LooseLayers: 100 * time.Millisecond, ParallelLayers: 4,
+		Root: setup.Root, Format: setup.Format, LooseLayers: 100 * time.Millisecond, ParallelLayers: 4, Spares: 2,
 		Network: registry.Limits{Attempts: 2, Backoff: time.Millisecond, StallWindow: 50 * time.Millisecond, StallBytes: 1, Header: 5 * time.Second},
 	}
 }

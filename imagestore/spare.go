@@ -1,7 +1,6 @@
 package imagestore
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/imagestore/layer"
 )
@@ -248,9 +248,24 @@ func (s *Store) mountUpper(dir string, image digest.Digest) (*os.File, error) {
 func (s *Store) remount(dir string, image digest.Digest) (*os.File, error) {
 	work := filepath.Join(dir, workName)
 	if _, err := os.Lstat(filepath.Join(work, "work", "incompat")); err == nil {
-		if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o700)); err != nil {
+		if err := s.renew(work); err != nil {
 			return nil, err
 		}
 	}
 	return s.mountUpper(dir, image)
+}
+
+// renew puts an empty directory in the place of another, which a crash in the
+// middle does not take away.
+func (s *Store) renew(dir string) error {
+	fresh, err := os.MkdirTemp(s.path("tmp"), "renewed-")
+	if err != nil {
+		return err
+	}
+	err = unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
+	s.trash.put(fresh)
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: fresh, New: dir, Err: err}
+	}
+	return nil
 }
