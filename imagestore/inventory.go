@@ -66,8 +66,9 @@ func (s *Store) Layers() []Layer {
 }
 
 // Orphans names what lies in the store's directories and belongs to no row and no
-// lease: "layers/TREE", "stacks/NAME" and "rw/ID". There should never be any; Open removes what a
-// crash left.
+// lease: "layers/TREE", "stacks/NAME" and "rw/ID". There should never be any; Open
+// removes what a crash left. What is only in use for a moment (tmp/, spare/,
+// trash/) has no rows and is not looked at.
 func (s *Store) Orphans() ([]string, error) {
 	layers, err := s.orphanLayers()
 	if err != nil {

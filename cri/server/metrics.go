@@ -5,11 +5,12 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/varve-cri/varve/cri/images"
 	"github.com/varve-cri/varve/cri/step"
 )
 
 // Metrics serves, in Prometheus' text format, how long each step of each
-// operation takes and how many operations run.
+// operation takes, how many operations run, and what the image store counts.
 func (s *Server) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
@@ -42,5 +43,6 @@ func (s *Server) exposition() string {
 		fmt.Fprintf(&b, "varve_step_seconds_sum{operation=%q,step=%q} %g\n", t.Verb, t.Step, t.Sum.Seconds())
 		fmt.Fprintf(&b, "varve_step_seconds_count{operation=%q,step=%q} %d\n", t.Verb, t.Step, sum)
 	}
+	images.WriteMetrics(&b, s.images)
 	return b.String()
 }

@@ -145,6 +145,52 @@ func TestNewAttempt(t *testing.T) {
 	leave(nil)
 }
 
+// A blob that is fetched again from another host begins at nothing; what came for
+// nothing counts in the totals.
+func TestBlobAgain(t *testing.T) {
+	s := New()
+	p := s.Begin("a", "")
+	p.Layers([]Blob{{"sha256:x", 4}})
+	ctx, leave := p.Join(t.Context(), 0, "x")
+	_, w := Begin(ctx)
+	for range 2 {
+		if _, err := io.Copy(io.Discard, w.Unpacking(w.Fetching(io.NopCloser(strings.NewReader("four"))))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.State().Layers[0]; got.Fetched != 4 || got.Unpacked != 4 {
+		t.Errorf("%+v", got)
+	}
+	w.End(nil)
+	leave(nil)
+	if got := s.Totals().Fetched; got != 8 {
+		t.Errorf("%d bytes in all", got)
+	}
+}
+
+type chunks struct{ io.Reader }
+
+func (chunks) Next() ([]byte, error) { return []byte("chunk"), io.EOF }
+
+func TestUnpackingHandsOver(t *testing.T) {
+	s := New()
+	p := s.Begin("a", "")
+	p.Layers([]Blob{{"sha256:x", 4}})
+	ctx, leave := p.Join(t.Context(), 0, "x")
+	defer leave(nil)
+	_, w := Begin(ctx)
+	n, ok := w.Unpacking(chunks{}).(handing)
+	if !ok {
+		t.Fatal("the archive cannot hand over any more")
+	}
+	if b, err := n.Next(); string(b) != "chunk" || err != io.EOF {
+		t.Errorf("%q, %v", b, err)
+	}
+	if got := p.State().Layers[0].Unpacked; got != 5 {
+		t.Errorf("%d bytes are counted", got)
+	}
+}
+
 func TestHistoryIsBounded(t *testing.T) {
 	s := New()
 	for range Kept + 5 {

@@ -31,7 +31,7 @@ type totals struct {
 }
 
 func (t *totals) add(w *Work) {
-	t.fetched += w.fetched.Load()
+	t.fetched += w.fetched.Load() + w.wasted.Load()
 	t.unpacked += w.unpacked.Load()
 	t.retries += w.retries.Load()
 	t.resumes += w.resumes.Load()

@@ -24,6 +24,7 @@ type Work struct {
 	meter    meter      // guarded by Pulls.mu
 
 	fetched, unpacked atomic.Int64
+	wasted            atomic.Int64 // of fetched, by blobs before the last
 	troubles
 }
 
@@ -99,11 +100,14 @@ func (w *Work) End(err error) {
 	w.pulls.ended.add(w)
 }
 
-// Fetching counts what is read from the blob. Its end is the end of fetching.
+// Fetching counts what is read from the blob. Its end is the end of fetching. The
+// blob of another host, after one whose bytes were wrong, begins at nothing.
 func (w *Work) Fetching(blob io.ReadCloser) io.ReadCloser {
 	if w == nil {
 		return blob
 	}
+	w.wasted.Add(w.fetched.Swap(0))
+	w.unpacked.Store(0)
 	w.Stage(LayerFetching)
 	return &fetching{ReadCloser: blob, work: w}
 }
@@ -122,12 +126,34 @@ func (f *fetching) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Unpacking counts what is read from the archive.
+// Unpacking counts what is read from the archive. One that can hand its bytes over
+// by a method Next still can.
 func (w *Work) Unpacking(archive io.Reader) io.Reader {
 	if w == nil {
 		return archive
 	}
-	return &unpacking{archive, w}
+	u := unpacking{archive, w}
+	if next, ok := archive.(handing); ok {
+		return &handedOver{u, next}
+	}
+	return &u
+}
+
+// handing is a reader that can give its own buffers away.
+type handing interface {
+	io.Reader
+	Next() ([]byte, error)
+}
+
+type handedOver struct {
+	unpacking
+	next handing
+}
+
+func (h *handedOver) Next() ([]byte, error) {
+	b, err := h.next.Next()
+	h.work.unpacked.Add(int64(len(b)))
+	return b, err
 }
 
 type unpacking struct {
