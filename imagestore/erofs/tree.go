@@ -186,7 +186,7 @@ func (t *Tree) File(dir ID, name string, a Attributes, data Extent) (ID, error) 
 
 // Symlink puts a symbolic link in a directory, in the place of what has the name.
 func (t *Tree) Symlink(dir ID, name string, a Attributes, target string) (ID, error) {
-	a.Mode |= 0o777
+	a.Mode = 0o777
 	return t.putText(dir, name, target, inode{Attributes: typed(a, TypeSymlink)})
 }
 

@@ -18,12 +18,11 @@ type Attributes struct {
 }
 
 // setOpen gives an open file or directory its owner, mode and attributes. The
-// order matters: chown clears setuid bits and capabilities.
+// order matters: chown clears setuid bits and capabilities. Owners of 0 are set
+// too: what is made in a setgid directory has that one's group.
 func setOpen(fd int, h *tar.Header) error {
-	if h.Uid != 0 || h.Gid != 0 {
-		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
-			return fmt.Errorf("chown to %d:%d: %w", h.Uid, h.Gid, err)
-		}
+	if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
+		return fmt.Errorf("chown to %d:%d: %w", h.Uid, h.Gid, err)
 	}
 	if err := unix.Fchmod(fd, entry.Mode(h)); err != nil {
 		return fmt.Errorf("chmod to %#o: %w", entry.Mode(h), err)
@@ -41,10 +40,8 @@ func setXattrs(fd int, h *tar.Header) error {
 // setLinkLike gives what cannot be opened (links, devices, fifos) its owner and
 // times, without following.
 func setLinkLike(at place, h *tar.Header) error {
-	if h.Uid != 0 || h.Gid != 0 {
-		if err := unix.Fchownat(at.dir, at.base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return fmt.Errorf("chown to %d:%d: %w", h.Uid, h.Gid, err)
-		}
+	if err := unix.Fchownat(at.dir, at.base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("chown to %d:%d: %w", h.Uid, h.Gid, err)
 	}
 	return nil
 }

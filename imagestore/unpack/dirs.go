@@ -132,12 +132,21 @@ func (d *dirs) make(p string) (int, string, error) {
 	if err != nil {
 		return -1, "", err
 	}
-	// The mode again, because the process's umask took its share of the first.
-	if err := unix.Fchmod(made, 0o755); err != nil {
+	if err := plain(made); err != nil {
 		return -1, "", err
 	}
 	d.made(real)
 	return made, real, nil
+}
+
+// plain gives a directory that nobody described its owner and mode, because the
+// process's umask took its share of the mode at first, and a setgid parent gave its
+// group.
+func plain(fd int) error {
+	if err := unix.Fchown(fd, 0, 0); err != nil {
+		return err
+	}
+	return unix.Fchmod(fd, 0o755)
 }
 
 // throughLinks opens p when some of its components are no directories: symbolic
@@ -195,6 +204,9 @@ func (d *dirs) opaqueDir(parent int, base string) error {
 		return err
 	}
 	defer unix.Close(fd)
+	if err := plain(fd); err != nil {
+		return err
+	}
 	return unix.Fsetxattr(fd, opaqueXattr, []byte("y"), 0)
 }
 
@@ -264,14 +276,9 @@ func readlink(root int, real string) (string, error) {
 // forget closes the directories at and below a real path that was removed.
 func (d *dirs) forget(real string) {
 	for p, e := range d.open {
-		if below(p, real) {
+		if entry.Below(p, real) {
 			_ = unix.Close(e.fd)
 			delete(d.open, p)
 		}
 	}
-}
-
-// below tells whether p is at or below the directory real.
-func below(p, real string) bool {
-	return p == real || strings.HasPrefix(p, real+"/")
 }

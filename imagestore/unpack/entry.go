@@ -200,12 +200,12 @@ func (u *unpacker) remove(at place) error {
 	real := at.real()
 	u.dirs.forget(real)
 	for p := range u.dirTimes {
-		if below(p, real) {
+		if entry.Below(p, real) {
 			delete(u.dirTimes, p)
 		}
 	}
 	for p := range u.implicit {
-		if below(p, real) {
+		if entry.Below(p, real) {
 			delete(u.implicit, p)
 		}
 	}

@@ -60,6 +60,9 @@ func (u *unpacker) linkTo(at place, target string) error {
 	if target == at.real() || real == at.parent && base == at.base {
 		return errors.New("the link is its own target")
 	}
+	if entry.Below(real, at.real()) {
+		return errors.New("the target is below the link")
+	}
 	fd, err := u.dirs.get(real)
 	if err != nil {
 		return err

@@ -121,7 +121,7 @@ func (e *entries) root(h *tar.Header) error {
 func (e *entries) describe(id erofs.ID, h *tar.Header) error {
 	e.tree.Unmark(id, erofs.Implicit)
 	e.tree.SetAttributes(id, attributes(h))
-	return entry.Xattrs(h, func(name, value string) error { return e.tree.SetXattr(id, name, value) })
+	return entry.Xattrs(h, func(name, value string) error { return e.setXattr(id, name, value) })
 }
 
 // directory makes a directory or gives an existing one new attributes. A whiteout

@@ -56,6 +56,9 @@ func (e *entries) linkTo(at place, target string) error {
 	if target == at.real() || real == at.parent && base == at.base {
 		return errors.New("the link is its own target")
 	}
+	if entry.Below(real, at.real()) {
+		return errors.New("the target is below the link")
+	}
 	dir, err := e.paths.get(real)
 	if err != nil {
 		return err
@@ -67,36 +70,47 @@ func (e *entries) linkTo(at place, target string) error {
 	case e.tree.Is(id, erofs.TypeDirectory):
 		return errors.New("the target is a directory")
 	}
-	if old := e.tree.Lookup(at.dir, at.base); old != 0 && e.tree.Is(old, erofs.TypeDirectory) {
-		// The target may be what goes with the directory.
-		e.tree.Remove(at.dir, at.base)
-		if e.tree.Lookup(dir, base) == 0 {
-			return unix.ENOENT
-		}
-	}
 	return e.tree.Link(at.dir, at.base, id)
 }
 
 // lateLinks tries once more the links whose targets came after them. What still
 // has no target is left to the layers below.
 func (e *entries) lateLinks() error {
+	rest := e.links[:0]
 	for _, l := range e.links {
-		up, base := entry.Split(l.name)
-		dir, err := e.paths.get(up)
-		if err != nil {
-			continue // the place is gone: a later entry replaced the directory
-		}
-		switch err := e.linkTo(place{dir, up, base}, l.target); err {
-		case nil:
+		err := e.late(l)
+		if err == unix.ENOENT {
+			rest = append(rest, l)
 			continue
-		case unix.ENOENT:
-		default:
+		}
+		if err != nil {
 			return &unpack.EntryError{Name: l.name, Err: linkError(l.target, err)}
 		}
-		if _, err := e.tree.LinkBelow(dir, base, l.target); err != nil {
+	}
+	for _, l := range rest {
+		// A link to another link of these works as soon as that one is marked.
+		if e.late(l) == nil {
+			continue
+		}
+		up, base := entry.Split(l.name)
+		dir, err := e.paths.get(up)
+		if err == nil {
+			_, err = e.tree.LinkBelow(dir, base, l.target)
+		}
+		if err != nil {
 			return &unpack.EntryError{Name: l.name, Err: linkError(l.target, err)}
 		}
 		e.counted(0)
 	}
 	return nil
+}
+
+// late is link at the archive's end.
+func (e *entries) late(l link) error {
+	up, base := entry.Split(l.name)
+	dir, err := e.paths.get(up)
+	if err != nil {
+		return nil //nolint:nilerr // the place is gone: a later entry replaced the directory
+	}
+	return e.linkTo(place{dir, up, base}, l.target)
 }

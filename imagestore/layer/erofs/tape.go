@@ -17,24 +17,51 @@ const (
 	writeBack = 8 << 20
 )
 
+// chunked is a stream that hands its bytes over without copying them; they are good
+// until the next call.
+type chunked interface{ Next() ([]byte, error) }
+
 // tape copies a stream to a file while someone reads it, and lets the reader skip
 // what it does not want to see. The file gets all bytes, in order, unchanged.
 type tape struct {
 	ctx  context.Context //nolint:containedctx // of the one call that the tape lives for
-	from io.Reader
+	next func() ([]byte, error)
 	to   *os.File
 	at   int64 // in the file, of the next write
 	back int64 // in the file, where write-back has begun up to
 	read int64 // of the stream, by the reader
 
-	buf  []byte
-	have []byte // of buf, not yet read
+	have []byte // written, not yet read
 	err  error  // that ended the copying
 	bad  error  // that the file gave: the stream is not to blame
 }
 
 func newTape(ctx context.Context, from io.Reader, to *os.File, at int64) *tape {
-	return &tape{ctx: ctx, from: from, to: to, at: at, back: at, buf: make([]byte, tapeBuffer)}
+	t := &tape{ctx: ctx, to: to, at: at, back: at}
+	if c, ok := from.(chunked); ok {
+		t.next = c.Next
+	} else {
+		t.next = chunks(from)
+	}
+	return t
+}
+
+// chunks reads a stream in big pieces.
+func chunks(from io.Reader) func() ([]byte, error) {
+	buf := make([]byte, tapeBuffer)
+	var err error
+	return func() ([]byte, error) {
+		n := 0
+		for n < len(buf) && err == nil {
+			var m int
+			m, err = from.Read(buf[n:])
+			n += m
+		}
+		if n > 0 {
+			return buf[:n], nil
+		}
+		return nil, err
+	}
 }
 
 // fill gets the next bytes of the stream and writes them.
@@ -46,26 +73,22 @@ func (t *tape) fill() error {
 		t.err = context.Cause(t.ctx)
 		return t.err
 	}
-	n := 0
-	for n < len(t.buf) && t.err == nil {
-		var m int
-		m, t.err = t.from.Read(t.buf[n:])
-		n += m
+	b, err := t.next()
+	if err != nil {
+		t.err = err
+		return err
 	}
-	if _, err := t.to.WriteAt(t.buf[:n], t.at); err != nil {
+	if _, err := t.to.WriteAt(b, t.at); err != nil {
 		t.err, t.bad = err, err
 		return err
 	}
-	t.have = t.buf[:n]
-	t.at += int64(n)
+	t.have = b
+	t.at += int64(len(b))
 	if t.at-t.back >= writeBack {
 		// Early write-back makes the final fsync short. It is a hint: an error that
 		// matters comes back from fsync.
 		_ = unix.SyncFileRange(int(t.to.Fd()), t.back, t.at-t.back, unix.SYNC_FILE_RANGE_WRITE)
 		t.back = t.at
-	}
-	if n == 0 {
-		return t.err
 	}
 	return nil
 }

@@ -34,6 +34,11 @@ func Split(p string) (up, base string) {
 	return p[:i], p[i+1:]
 }
 
+// Below tells whether the clean path p is at or below the directory dir.
+func Below(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, dir+"/")
+}
+
 // The names by which a layer's archive says what it hides (OCI image-spec,
 // layer.md, "Whiteouts").
 const (
