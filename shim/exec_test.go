@@ -254,7 +254,7 @@ func TestConcurrentExecs(t *testing.T) {
 		return err == nil && s.Execs == 0
 	})
 	fds, err := os.ReadDir("/proc/" + itoa(b.shimPID()) + "/fd")
-	if err != nil || len(fds) > 20 {
+	if err != nil || len(fds) > 21 {
 		t.Errorf("shim has %d descriptors, %v", len(fds), err)
 	}
 }
@@ -295,6 +295,56 @@ func TestExecCancelled(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// An exec that cannot come to its program, here because the container is
+// frozen, holds up nothing else, and is ended when it can.
+func TestExecThatHangs(t *testing.T) {
+	l := newLauncher(t, 1)
+	p := newPlan("sleep")
+	p.Cgroup.V2 = newGroup(t, "")
+	freezer := newGroup(t, "freezer")
+	p.Cgroup.V1 = []string{freezer}
+	b := run(t, l, p, nil)
+	t.Cleanup(func() { freeze(t, freezer, "THAWED") })
+	freeze(t, freezer, "FROZEN")
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() {
+		proc := newProcess("sleep")
+		_, err := b.Exec(ctx, ExecRequest{Process: &proc})
+		failed <- err
+	}()
+	inside := func() int {
+		text, err := os.ReadFile(freezer + "/cgroup.procs")
+		if err != nil {
+			t.Error(err)
+		}
+		return len(strings.Fields(string(text)))
+	}
+	until(t, "the exec's process in the frozen group", func() bool { return inside() == 2 })
+	if s, err := b.State(deadline(t)); err != nil || s.Execs != 1 {
+		t.Errorf("the shim says %+v, %v", s, err)
+	}
+	if err := b.ReopenLog(deadline(t)); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	freeze(t, freezer, "THAWED")
+	until(t, "the end of the exec", func() bool { return inside() == 1 })
+	if text, code, err := b.output("say", "again", ""); text != "again" || code != 0 || err != nil {
+		t.Errorf("%q, %d, %v", text, code, err)
+	}
+}
+
+func freeze(t *testing.T, dir, state string) {
+	t.Helper()
+	if err := os.WriteFile(dir+"/freezer.state", []byte(state), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSignalAll(t *testing.T) {

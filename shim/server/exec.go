@@ -12,20 +12,24 @@ import (
 	"github.com/varve-cri/varve/shim/proto"
 )
 
-// exec is a process that joined the container. It stays in the server's table
+// exec is a process that joins the container. It stays in the server's table
 // until its cgroup is gone, because its owner may still want to kill what it
 // left behind.
 type exec struct {
-	s      *server
-	id     string
-	owner  *conn
-	group  string // its own cgroup; empty when the container has none
-	exited bool
-	process
+	s       *server
+	id      string
+	owner   *conn
+	group   string // its own cgroup; empty when the container has none
+	begun   bool   // it has a process, or will never have one
+	killed  bool
+	exited  bool
+	process // once it has begun
 }
 
-// serveExec starts a process. Its reply must be on its way before its exit is
-// told: the exit is found by a later reap.
+// serveExec starts a process, on a thread of its own: the way into the
+// container may lead to a file server that is dead, or into a cgroup that is
+// frozen, and the shim has a log to write meanwhile. The reply is sent by
+// begin.
 func (s *server) serveExec(c *conn, r *request) (proto.Body, error) {
 	var m proto.Exec
 	if err := r.decode(&m); err != nil {
@@ -44,29 +48,65 @@ func (s *server) serveExec(c *conn, r *request) (proto.Body, error) {
 	if opt.CgroupV1, opt.CgroupV2, err = e.makeGroup(); err != nil {
 		return nil, step("make exec cgroup", e.group, err)
 	}
-	started, err := container.Exec(s.init.pidfd, s.init.pid, p, opt)
-	if err != nil {
-		s.leave(e.group)
-		return nil, err
-	}
-	e.process = process{pid: started.PID, pidfd: started.PIDFD}
 	s.execs[e.id] = e
-	if err := s.poll.add(int(e.pidfd.Fd()), unix.EPOLLIN, e); err != nil {
-		e.owner = nil
-		e.kill()
-		return nil, step("watch exec", e.id, err)
-	}
-	return s.execStarted(c, r, started)
+	s.starting++
+	init, pid, head := s.init.pidfd, s.init.pid, r.Head
+	streams := io
+	io = container.Stdio{} // the thread closes them
+	go func() {
+		started, err := container.Exec(init, pid, p, opt)
+		closeStdio(&streams)
+		s.later.post(func() { e.begin(head, started, err) })
+	}()
+	return replied{}, nil
 }
 
-func (s *server) execStarted(c *conn, r *request, started *container.Started) (proto.Body, error) {
-	m := &proto.ExecStarted{PID: uint32(started.PID)}
-	if started.Console == nil {
-		return m, nil
+// begin takes what has become of the start of an exec. The reply is on its way
+// before the exit is told.
+func (e *exec) begin(h proto.Head, started *container.Started, err error) {
+	s := e.s
+	e.begun = true
+	if err != nil {
+		e.exited = true
+		e.forget()
+		e.owner.fail(h, proto.Fail("", "", err))
+		s.allBegun()
+		return
 	}
-	defer started.Console.Close()
-	c.reply(r.Head, m, int(started.Console.Fd()))
-	return replied{}, nil
+	e.process = process{pid: started.PID, pidfd: started.PIDFD}
+	m, console := &proto.ExecStarted{PID: uint32(started.PID)}, []int(nil)
+	if started.Console != nil {
+		defer started.Console.Close()
+		console = []int{int(started.Console.Fd())}
+	}
+	if err := s.poll.add(int(e.pidfd.Fd()), unix.EPOLLIN, e); err != nil {
+		e.owner.fail(h, proto.Fail("watch exec", e.id, err))
+		e.owner = nil
+	} else {
+		e.owner.reply(h, m, console...)
+	}
+	if e.owner == nil || e.killed {
+		e.kill()
+	}
+	if ws, ok := s.strays[e.pid]; ok && over(e.pidfd) {
+		e.ended(ws)
+	}
+	s.allBegun()
+}
+
+// allBegun forgets, when no exec is being started, the exits that could have
+// been those of one.
+func (s *server) allBegun() {
+	if s.starting--; s.starting == 0 {
+		clear(s.strays)
+	}
+}
+
+// over reports whether the process has exited.
+func over(pidfd *os.File) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
+	n, _ := unix.Poll(fds, 0)
+	return n > 0
 }
 
 // admit says whether the exec may be.
@@ -78,7 +118,7 @@ func (s *server) admit(m *proto.Exec) error {
 		return proto.Refuse(proto.CodeInvalid, "exec id is not 1 to 64 letters, digits, '-' and '_'")
 	case s.execs[m.ID] != nil:
 		return proto.Refuse(proto.CodeInvalid, "exec id is in use")
-	case len(s.execs) >= maxExecs:
+	case len(s.execs) >= maxExecs, s.starting >= maxStarting:
 		return proto.Refuse(proto.CodeInvalid, "too many execs")
 	}
 	return nil
@@ -163,12 +203,15 @@ func v1Group(dirs []string) string {
 	return ""
 }
 
+func (e *exec) runs() bool { return e.begun && !e.exited }
+
 // kill kills all that the exec started, also after its own exit.
 func (e *exec) kill() {
+	e.killed = true
 	if e.group != "" {
 		_ = group.Kill(e.group)
 	}
-	if !e.exited {
+	if e.runs() {
 		_ = unix.PidfdSendSignal(int(e.pidfd.Fd()), unix.SIGKILL, nil, 0)
 	}
 }

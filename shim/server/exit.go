@@ -36,6 +36,9 @@ func (s *server) reaped(pid int, ws unix.WaitStatus) {
 			return
 		}
 	}
+	if s.starting > 0 {
+		s.strays[pid] = ws
+	}
 }
 
 // exitCode is the shells' view of how a process ended.

@@ -15,16 +15,17 @@ import (
 
 // The bounds on what clients may ask for.
 const (
-	maxConns   = 64
-	maxExecs   = 1024
-	maxAttach  = 32
-	readSize   = 64 << 10
-	idleTime   = 2 * time.Second // until orphans are looked for once more and memory is given back
-	drainTime  = time.Second     // how long output is read after the exit
-	retryTime  = time.Second     // between attempts to write the exit record
-	trimAfter  = 64              // messages between two times that memory is given back
-	noFile     = -1
-	noDeadline = -1
+	maxConns    = 64
+	maxExecs    = 1024
+	maxStarting = 64 // each has a thread
+	maxAttach   = 32
+	readSize    = 64 << 10
+	idleTime    = 2 * time.Second // until orphans are looked for once more and memory is given back
+	drainTime   = time.Second     // how long output is read after the exit
+	retryTime   = time.Second     // between attempts to write the exit record
+	trimAfter   = 64              // messages between two times that memory is given back
+	noFile      = -1
+	noDeadline  = -1
 )
 
 type phase uint8
@@ -60,7 +61,10 @@ type server struct {
 	console   int // master side of the terminal
 
 	execs       map[string]*exec
-	leftGroups  []string // cgroups of ended execs in which something still runs
+	starting    int                     // of execs, those that have not begun
+	strays      map[int]unix.WaitStatus // exits of nobody known, while some are starting
+	later       *mailbox                // of what other threads have for the loop
+	leftGroups  []string                // cgroups of ended execs in which something still runs
 	attachments map[uint32]*attachment
 	lastAttach  uint32
 
@@ -122,8 +126,15 @@ func newServer() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	later, err := newMailbox()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.add(later.fd, unix.EPOLLIN, later); err != nil {
+		return nil, err
+	}
 	return &server{
-		poll: p, conns: map[*conn]struct{}{},
+		poll: p, later: later, strays: map[int]unix.WaitStatus{}, conns: map[*conn]struct{}{},
 		dir: noFile, lock: noFile, listen: noFile, console: noFile,
 		oom:         oomCounter{fd: noFile},
 		execs:       map[string]*exec{},

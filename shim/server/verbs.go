@@ -120,7 +120,7 @@ func (s *server) serveSignal(_ *conn, r *request) (proto.Body, error) {
 		return nil, step("signal", "init", unix.PidfdSendSignal(int(s.init.pidfd.Fd()), sig, nil, 0))
 	}
 	e := s.execs[m.Exec]
-	if e == nil || e.exited {
+	if e == nil || !e.runs() {
 		return nil, proto.Refuse(proto.CodeNotFound, "exec "+m.Exec+" not found")
 	}
 	return nil, step("signal", "exec "+m.Exec, unix.PidfdSendSignal(int(e.pidfd.Fd()), sig, nil, 0))
@@ -137,7 +137,7 @@ func (s *server) signalAll(sig unix.Signal) error {
 		return err
 	}
 	for _, e := range s.execs {
-		if !e.exited {
+		if e.runs() {
 			_ = unix.PidfdSendSignal(int(e.pidfd.Fd()), sig, nil, 0)
 		}
 	}
