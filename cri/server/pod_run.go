@@ -113,7 +113,7 @@ func (r *podRun) pin(context.Context) error {
 	if !r.plan.Net && !r.plan.IPC && !r.plan.UTS {
 		return nil
 	}
-	return namespace.Pin(r.nsDir(), namespace.Spec{
+	return r.s.spaces.Pin(r.nsDir(), namespace.Spec{
 		Net: r.plan.Net, IPC: r.plan.IPC, UTS: r.plan.UTS,
 		Hostname: r.plan.Hostname, Sysctls: r.plan.Sysctls,
 	})

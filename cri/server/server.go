@@ -19,6 +19,7 @@ import (
 	"github.com/varve-cri/varve/cri/stats"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/runtime/namespace"
 	"github.com/varve-cri/varve/runtime/seccomp"
 	"github.com/varve-cri/varve/shim"
 )
@@ -42,6 +43,7 @@ type Server struct {
 	host     *plan.Host
 	images   *imagestore.Store
 	launcher *shim.Launcher
+	spaces   *namespace.Pool
 	net      *network.Network
 	version  string
 
@@ -69,6 +71,7 @@ func New(o Options) (*Server, error) {
 		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
 		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
+	s.spaces = namespace.NewPool(spareNetworks)
 	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()
 	s.debts.pay = s.payDebt
 	return s, nil
@@ -79,6 +82,9 @@ func (s *Server) Register(g *grpc.Server) {
 	runtimeapi.RegisterRuntimeServiceServer(g, s)
 	runtimeapi.RegisterImageServiceServer(g, images.New(s.images, s.cfg))
 }
+
+// spareNetworks is how many network namespaces wait for pods.
+const spareNetworks = 2
 
 // newID returns 64 hexadecimal digits, as Kubernetes' tools expect ids to be.
 func newID() string {

@@ -17,6 +17,8 @@ type Spec struct {
 	Hostname string
 	// Sysctls are written in the new namespaces; CheckSysctl says which are allowed.
 	Sysctls map[string]string
+
+	net *os.File // a network namespace to pin instead of a new one
 }
 
 // kind is one type of namespace.
@@ -139,13 +141,8 @@ func makeHere(dir string, s Spec) error {
 	if flags == 0 {
 		return nil
 	}
-	if err := unix.Unshare(flags); err != nil {
-		return fmt.Errorf("unshare: %w", err)
-	}
-	if s.Net {
-		if err := raiseLoopback(); err != nil {
-			return fmt.Errorf("set lo up: %w", err)
-		}
+	if err := enter(flags, s); err != nil {
+		return err
 	}
 	if s.Hostname != "" {
 		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
@@ -162,6 +159,26 @@ func makeHere(dir string, s Spec) error {
 		if err := unix.Mount("/proc/thread-self/ns/"+k.name, dir+"/"+k.name, "", unix.MS_BIND, ""); err != nil {
 			return &os.PathError{Op: "bind " + k.name + " namespace to", Path: dir + "/" + k.name, Err: err}
 		}
+	}
+	return nil
+}
+
+// enter makes the namespaces of flags for the calling thread.
+func enter(flags int, s Spec) error {
+	if s.net != nil {
+		flags &^= unix.CLONE_NEWNET
+		if err := unix.Setns(int(s.net.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("setns: %w", err)
+		}
+	}
+	if err := unix.Unshare(flags); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if !s.Net || s.net != nil {
+		return nil
+	}
+	if err := raiseLoopback(); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
 	}
 	return nil
 }
