@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,6 +148,9 @@ func TestPullTellsItsTroubles(t *testing.T) {
 		t.Fatal("there is no v2")
 	}
 	all := s.Pulls().List()
+	if !strings.Contains(all[0].Trouble, "502 Bad Gateway; again in") || all[0].Layers[0].Trouble == "" {
+		t.Errorf("troubles %q and %q", all[0].Trouble, all[0].Layers[0].Trouble)
+	}
 	if all[0].Retries != 1 || all[0].Resumes != 1 || all[0].Layers[0].Resumes != 1 || all[0].Fetched != all[0].Total {
 		t.Errorf("%+v", all[0])
 	}

@@ -131,7 +131,7 @@ func (p *program) store() *cobra.Command {
 
 func (p *program) operations() *cobra.Command {
 	return p.asking("operations", "tells what runs, and what it waits for",
-		"operations lists the CRI operations that run now, with the step that each is in: what a pod that does not start waits for.",
+		"operations lists the CRI operations and the pulls that run now, with the step that each is in: what a pod that does not start waits for.",
 		cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error {
 			ops, err := c.Operations(ctx)
 			if err != nil {

@@ -34,6 +34,9 @@ func (p *program) pull() *cobra.Command {
 		Example: "  varve pull docker.io/library/busybox:1.37\n  varve pull --platform linux/arm64 registry.example/team/app@sha256:...\n  id=$(varve pull --quiet busybox)",
 		Args:    oneImage,
 		RunE: func(c *cobra.Command, args []string) error {
+			if quiet && p.json {
+				return &usageError{errors.New("pull: --quiet and --json say different things")}
+			}
 			request.Image = args[0]
 			auth, err := credentialsFor(c.Context(), request.Image)
 			if err != nil {
@@ -46,7 +49,6 @@ func (p *program) pull() *cobra.Command {
 	c.Flags().StringVar(&request.Platform, "platform", "", "os/arch[/variant] to choose from an index (default: varved's)")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "say nothing but the image's id")
 	c.Flags().BoolVar(&p.json, "json", false, "write every state as a line of JSON, and no id")
-	c.MarkFlagsMutuallyExclusive("quiet", "json")
 	return c
 }
 

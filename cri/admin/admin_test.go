@@ -235,6 +235,10 @@ func TestDisconnectCancels(t *testing.T) {
 	eventually(t, "the first pull fetches", func() bool { return fetching() == 1 })
 	leaveB, endB := pull()
 	eventually(t, "the second one shares", func() bool { return fetching() == 2 })
+	ops, err := n.Operations(t.Context())
+	if err != nil || len(ops) != 3 || ops[1].Verb != "Pull" || ops[1].Step != "layers, 0 of 1" || ops[1].Index != 2 {
+		t.Errorf("%+v, %v", ops, err)
+	}
 	leaveA()
 	if err := <-endA; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)

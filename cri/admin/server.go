@@ -205,16 +205,6 @@ func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) error {
 	return reply(w, wire.Version{Version: s.Version, Go: runtime.Version(), APIs: []string{apiVersion}})
 }
 
-func (s *Server) getOperations(w http.ResponseWriter, _ *http.Request) error {
-	all := wire.Operations{Operations: []wire.Operation{}}
-	for _, l := range s.Live() {
-		all.Operations = append(all.Operations, wire.Operation{
-			Verb: l.Verb, Object: l.Object, ID: l.ID, Step: l.Step, Index: l.Index, Steps: l.Steps, Undoing: l.Undoing, Since: l.Since,
-		})
-	}
-	return reply(w, all)
-}
-
 // peerKey is where a connection's context has its peer.
 type peerKey struct{}
 

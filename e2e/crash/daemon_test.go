@@ -12,7 +12,11 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/admin/client"
+	"github.com/varve-cri/varve/cri/admin/wire"
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/testimage"
+	"github.com/varve-cri/varve/e2e/testregistry"
+	"github.com/varve-cri/varve/imagestore/progress"
 )
 
 const (
@@ -60,6 +64,41 @@ func TestContainersOutliveTheDaemon(t *testing.T) {
 	}
 	if got := c.Status(); got.GetExitCode() != 137 {
 		t.Errorf("stopped after the restart: %v", got)
+	}
+}
+
+// The operator's client is told that the daemon ended, and the next one knows
+// nothing of its pull but the layers that were whole.
+func TestPullWhileTheDaemonIsKilled(t *testing.T) {
+	h := suite.Test(t)
+	image, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "f", Body: t.Name()}}}})
+	h.Must(err)
+	h.Registry.Fault("killed", testregistry.Fault{Blobs: testregistry.BlobStalled})
+	h.Must(h.Registry.Push("killed:1", image))
+	admin := client.New(h.Node.AdminSocket())
+	ended := make(chan error, 1)
+	begun := make(chan bool, 100)
+	go func() {
+		_, err := admin.Pull(h.Ctx, wire.PullRequest{Image: "registry.test/killed:1"}, func(s progress.State) error {
+			if len(s.Layers) > 0 && s.Layers[0].Stage == progress.LayerFetching {
+				begun <- true
+			}
+			return nil
+		})
+		ended <- err
+	}()
+	<-begun
+	h.Kill(t)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the daemon ended before the pull did") {
+		t.Errorf("error %v", err)
+	}
+	h.Restart(t)
+	pulls, err := admin.Pulls(h.Ctx)
+	h.Must(err)
+	store, err := admin.Store(h.Ctx)
+	h.Must(err)
+	if len(pulls) != 0 || len(store.Orphans) != 0 {
+		t.Errorf("pulls %+v, orphans %v", pulls, store.Orphans)
 	}
 }
 

@@ -100,6 +100,39 @@ func TestVarve(t *testing.T) {
 	}
 }
 
+// Whoever watches sees the pulls of all others, the kubelet's too.
+func TestVarveWatchesPulls(t *testing.T) {
+	h := suite.Test(t)
+	h.Must(h.Registry.Push("varve/watched:1", tiny(t, v1.Config{})))
+	const ref = "registry.test/varve/watched:1"
+	outside, inside := pty.Open(t, 100, 24)
+	onTerminal, toPipe := varve(h, "pulls", "--watch"), varve(h, "pulls", "--watch", "--json")
+	var piped bytes.Buffer
+	onTerminal.Stdout, toPipe.Stdout = inside, &piped
+	h.Must(errors.Join(onTerminal.Start(), toPipe.Start(), inside.Close()))
+	read := make(chan string, 1)
+	go func() {
+		text, _ := pty.ReadAll(outside)
+		read <- text
+	}()
+	time.Sleep(300 * time.Millisecond) // until both watch; if they do not, the test says so
+	h.Must(h.Pull(h.Ctx, ref))
+	remove(h, ref)
+	time.Sleep(300 * time.Millisecond)
+	for _, cmd := range []*exec.Cmd{onTerminal, toPipe} {
+		h.Must(cmd.Process.Signal(os.Interrupt))
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", cmd.Args, err)
+		}
+	}
+	if text := <-read; !strings.Contains(text, ref+": done, 1 layer") {
+		t.Errorf("the terminal shows %q", text)
+	}
+	if text := piped.String(); !strings.Contains(text, `"stage":"done"`) || !strings.Contains(text, ref) {
+		t.Errorf("the pipe got %q", text)
+	}
+}
+
 // On a terminal there are bars, and Ctrl-C ends the pull.
 func TestVarvePullOnATerminal(t *testing.T) {
 	h := suite.Test(t)

@@ -32,7 +32,7 @@ func TestLifeOfAPull(t *testing.T) {
 		t.Errorf("at the beginning: %+v", got)
 	}
 	p.Stage(Config)
-	Retried(p.Context(t.Context()))
+	Retried(p.Context(t.Context()), errors.New("502"))
 	p.Layers([]Blob{{"sha256:a", 5}, {"sha256:b", 3}})
 	ctx, leave := p.Join(t.Context(), 0, "a")
 	ctx, w := Begin(ctx)
@@ -41,8 +41,8 @@ func TestLifeOfAPull(t *testing.T) {
 	}
 	r := w.Unpacking(w.Fetching(io.NopCloser(strings.NewReader("hello"))))
 	_, _ = io.ReadFull(r, make([]byte, 4))
-	Resumed(ctx)
-	if got := p.State(); got.Fetched != 4 || got.Layers[0].Stage != LayerFetching || got.Layers[0].Unpacked != 4 || got.Resumes != 1 || got.Retries != 1 {
+	Resumed(ctx, errors.New("reset"))
+	if got := p.State(); got.Trouble != "502" || got.Layers[0].Trouble != "reset" || got.Fetched != 4 || got.Layers[0].Stage != LayerFetching || got.Layers[0].Unpacked != 4 || got.Resumes != 1 || got.Retries != 1 {
 		t.Errorf("half-way: %+v", got)
 	}
 	_, _ = io.ReadAll(r)
@@ -322,8 +322,8 @@ func TestNothingToCount(t *testing.T) {
 	}
 	w.Unpacked(1)
 	w.End(nil)
-	Retried(ctx)
-	Resumed(ctx)
+	Retried(ctx, io.EOF)
+	Resumed(ctx, io.EOF)
 }
 
 // What counting costs: a read of the size that the stages hand on, with and

@@ -141,7 +141,7 @@ func (p *Pull) State() State {
 
 func (p *Pull) snapshotLocked(now time.Time) State {
 	s := p.state
-	s.Retries, s.Resumes = p.retries.Load(), p.resumes.Load()
+	s.Retries, s.Resumes, s.Trouble = p.retries.Load(), p.resumes.Load(), p.lastTrouble()
 	s.Layers = make([]LayerState, len(p.layers))
 	for i := range p.layers {
 		l := p.layers[i].stateLocked(now)
@@ -167,11 +167,13 @@ func (l *layer) stateLocked(now time.Time) LayerState {
 	return s
 }
 
-// countLocked is a number that grows with every byte, to tell whether any came.
+// countLocked is a number that changes with every byte and every trouble.
 func (p *Pull) countLocked() (n int64) {
+	n = p.retries.Load() + p.resumes.Load()
 	for i := range p.layers {
 		if t := p.layers[i].transfer; t != nil && t.work != nil {
-			n += t.work.fetched.Load() + t.work.unpacked.Load()
+			w := t.work
+			n += w.fetched.Load() + w.wasted.Load() + w.unpacked.Load() + w.retries.Load() + w.resumes.Load()
 		}
 	}
 	return n

@@ -60,6 +60,8 @@ type State struct {
 	Rate    int64 `json:"rate"`    // bytes a second, smoothed
 	Retries int64 `json:"retries"` // requests that were made again
 	Resumes int64 `json:"resumes"` // transfers that were taken up where they broke
+	// Trouble is why the last of those that are no layer's was made again.
+	Trouble string `json:"trouble,omitempty"`
 
 	Layers []LayerState `json:"layers"` // lowest first; empty until the config is read
 }
@@ -75,4 +77,5 @@ type LayerState struct {
 	Rate     int64      `json:"rate"`             // of fetching, bytes a second, smoothed
 	Retries  int64      `json:"retries,omitempty"`
 	Resumes  int64      `json:"resumes,omitempty"`
+	Trouble  string     `json:"trouble,omitempty"` // why the last of those
 }

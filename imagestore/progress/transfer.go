@@ -29,7 +29,23 @@ type Work struct {
 }
 
 // troubles are counted by the registry's client.
-type troubles struct{ retries, resumes atomic.Int64 }
+type troubles struct {
+	retries, resumes atomic.Int64
+	last             atomic.Pointer[string] // the cause of the last one
+}
+
+func (t *troubles) note(cause error) {
+	text := cause.Error()
+	t.last.Store(&text)
+}
+
+// lastTrouble is the cause of the last one, or empty.
+func (t *troubles) lastTrouble() string {
+	if text := t.last.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
 
 // What a context may carry.
 type (
@@ -174,17 +190,20 @@ func (w *Work) Unpacked(size int64) {
 	}
 }
 
-// Retried counts a request that is made again, Resumed a transfer that is taken
-// up where it broke, for the pull or layer that ctx belongs to.
-func Retried(ctx context.Context) {
+// Retried counts a request that is made again because of an error, for the pull or
+// layer that ctx belongs to. It is told before the pause, so that who waits can be
+// told why.
+func Retried(ctx context.Context, cause error) {
 	if t, ok := ctx.Value(troublesKey{}).(*troubles); ok {
+		t.note(cause)
 		t.retries.Add(1)
 	}
 }
 
-// Resumed is described at Retried.
-func Resumed(ctx context.Context) {
+// Resumed counts a transfer that is taken up where it broke. See Retried.
+func Resumed(ctx context.Context, cause error) {
 	if t, ok := ctx.Value(troublesKey{}).(*troubles); ok {
+		t.note(cause)
 		t.resumes.Add(1)
 	}
 }
@@ -220,7 +239,7 @@ func (m *meter) sample(now time.Time, bytes int64) int64 {
 // stateLocked fills in what the work knows of a layer.
 func (w *Work) stateLocked(s *LayerState, now time.Time) {
 	s.Stage, s.Fetched, s.Unpacked = w.stage, w.fetched.Load(), w.unpacked.Load()
-	s.Retries, s.Resumes = w.retries.Load(), w.resumes.Load()
+	s.Retries, s.Resumes, s.Trouble = w.retries.Load(), w.resumes.Load(), w.lastTrouble()
 	if s.Stage == LayerFetching {
 		s.Rate = w.meter.sample(now, s.Fetched)
 	}

@@ -44,10 +44,10 @@ func (r *Repository) try(ctx context.Context, h *host, last bool, q request) (*h
 		if n+1 >= attempts || passing.after > r.limits.RetryAfter || time.Since(begun)+wait >= left {
 			return nil, failed(passing.err)
 		}
+		progress.Retried(ctx, fmt.Errorf("%w; again in %v", passing.err, wait))
 		if err := pause(ctx, wait); err != nil {
 			return nil, h.fault(fault.Canceled, q, err)
 		}
-		progress.Retried(ctx)
 	}
 }
 

@@ -176,10 +176,10 @@ func (s *section) resume(cause error) error {
 		if errors.Is(cause, errStalled) || s.fruitless > 1 {
 			s.repository.passOver(s.host, false, false)
 		}
+		progress.Resumed(s.ctx, cause)
 		if err := pause(s.ctx, s.repository.limits.Backoff<<(s.fruitless-1)); err != nil {
 			return s.host.fault(fault.Canceled, s.query, err)
 		}
-		progress.Resumed(s.ctx)
 		err := s.open()
 		known := (*fault.Error)(nil)
 		if !errors.As(err, &known) || known.Kind != fault.Unavailable || s.query.ranged && errors.Is(err, errNoRanges) {

@@ -16,15 +16,28 @@ type Plain struct {
 	begun bool
 	said  time.Time
 	ended map[int]bool
+	told  map[string]bool // troubles
+}
+
+// trouble is told once.
+func (p *Plain) trouble(of, text string) []string {
+	line := "trouble: " + of + Clean(text)
+	if text == "" || p.told[line] {
+		return nil
+	}
+	p.told[line] = true
+	return []string{line}
 }
 
 // Lines gives what is new in a state.
 func (p *Plain) Lines(s progress.State, now time.Time) (lines []string) {
 	if !p.begun {
-		p.begun, p.said, p.ended = true, now, map[int]bool{}
+		p.begun, p.said, p.ended, p.told = true, now, map[int]bool{}, map[string]bool{}
 		lines = append(lines, "pulling "+Clean(s.Reference))
 	}
+	lines = append(lines, p.trouble("", s.Trouble)...)
 	for i, l := range s.Layers {
+		lines = append(lines, p.trouble(Short(l.Digest)+": ", l.Trouble)...)
 		if !l.Stage.Ended() || p.ended[i] {
 			continue
 		}

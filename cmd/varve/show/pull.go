@@ -76,6 +76,10 @@ func summary(s progress.State) string {
 	if s.Retries+s.Resumes > 0 && !s.Stage.Ended() {
 		fmt.Fprintf(&b, " (%s)", troubles(s.Retries, s.Resumes))
 	}
+	// Who waits for an answer is told what the last one was.
+	if s.Trouble != "" && (s.Stage == progress.Resolving || s.Stage == progress.Config) {
+		b.WriteString(": " + Clean(s.Trouble))
+	}
 	return b.String()
 }
 

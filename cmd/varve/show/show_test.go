@@ -51,7 +51,7 @@ func busy() progress.State {
 			{Stage: progress.LayerDone, Total: 10 << 20, Fetched: 10 << 20, Unpacked: 30 << 20},
 			{Stage: progress.LayerSyncing, Total: 1 << 20, Fetched: 1 << 20},
 			{Stage: progress.LayerUnpacking, Total: 20 << 20, Fetched: 20 << 20},
-			{Stage: progress.LayerFetching, Total: 49 << 20, Fetched: 30 << 20, Rate: 9 << 20, Resumes: 1},
+			{Stage: progress.LayerFetching, Total: 49 << 20, Fetched: 30 << 20, Rate: 9 << 20, Resumes: 1, Trouble: "unexpected EOF"},
 			{Stage: progress.LayerFetching, Total: 5 << 20, Shared: true},
 			{Stage: progress.LayerWaiting, Total: 999},
 		},
@@ -84,7 +84,7 @@ func TestBars(t *testing.T) {
 	} {
 		golden(t, name, Bars(busy(), size[0], size[1]))
 	}
-	early := progress.State{Reference: "a", Platform: "linux/arm64", Stage: progress.Resolving, Retries: 2}
+	early := progress.State{Reference: "a", Platform: "linux/arm64", Stage: progress.Resolving, Retries: 2, Trouble: "fetch manifest 1 from h: 429 Too Many Requests; again in 20s"}
 	config, join, commit := early, early, early
 	config.Stage, join.Stage, commit.Stage = progress.Config, progress.Joining, progress.Commit
 	var lines []string

@@ -120,12 +120,13 @@ type Store struct {
 	Orphans      []string `json:"orphans"`      // what no row knows; there should be none
 }
 
-// Operations answers GET /v1/operations: what runs now, newest first.
+// Operations answers GET /v1/operations: what runs now, the CRI's newest first and
+// then the pulls.
 type Operations struct {
 	Operations []Operation `json:"operations"`
 }
 
-// Operation is a CRI operation that runs, and the step that it is in.
+// Operation is an operation that runs, and the step that it is in.
 type Operation struct {
 	Verb    string    `json:"verb"`
 	Object  string    `json:"object"`
