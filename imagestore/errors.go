@@ -12,6 +12,10 @@ var ErrNotFound = errors.New("not found")
 // ErrInUse is for a read-write layer id that already belongs to another image.
 var ErrInUse = errors.New("in use")
 
+// ErrSubPath is for a path in an image at which there is neither a directory nor a
+// regular file.
+var ErrSubPath = errors.New("no directory or file there")
+
 // PullError is one failed pull: kind, reference, host, step and cause.
 type PullError = fault.Error
 

@@ -32,11 +32,11 @@ func TestVolumeLease(t *testing.T) {
 	if left := s.List(); len(left) > 0 {
 		t.Errorf("removed images are listed: %v", left)
 	}
-	f, err := s.MountVolume("c", data.ID)
+	f, err := s.MountVolume("c", data.ID, "")
 	if got := inMount(t, f, err, "d/x"); got != "d/x" {
 		t.Errorf("the volume reads %q", got)
 	}
-	f, err = s.MountVolume("c", image.ID)
+	f, err = s.MountVolume("c", image.ID, "")
 	if got := inMount(t, f, err, "b"); got != "b" {
 		t.Errorf("the container's image as its volume reads %q", got)
 	}
@@ -46,10 +46,10 @@ func TestVolumeLease(t *testing.T) {
 	if passwd, _, err := s.Users(image.ID); err != nil || len(passwd) == 0 {
 		t.Errorf("users of a removed image: %q, %v", passwd, err)
 	}
-	if _, err := s.MountVolume("c", digest.FromString("x").String()); !errors.Is(err, ErrNotFound) {
+	if _, err := s.MountVolume("c", digest.FromString("x").String(), ""); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an image that the container does not lease: %v", err)
 	}
-	if _, err := s.MountVolume("d", data.ID); !errors.Is(err, ErrNotFound) {
+	if _, err := s.MountVolume("d", data.ID, ""); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a container that is not there: %v", err)
 	}
 	if err := s.RemoveRW("c"); err != nil {

@@ -41,9 +41,10 @@ func (s *Store) MountImage(ref string) (*os.File, error) {
 	return s.mountReadOnly(digest.Digest(image.ID))
 }
 
-// MountVolume gives an image, read-only, as a detached mount, for the container id
-// that leases it, also when the image has been removed since.
-func (s *Store) MountVolume(id, imageID string) (*os.File, error) {
+// MountVolume gives an image, or the directory or file at subPath in it, read-only,
+// as a detached mount, for the container id that leases the image, also when that
+// has been removed since. A sub path that is not there is ErrSubPath.
+func (s *Store) MountVolume(id, imageID, subPath string) (*os.File, error) {
 	images, err := s.leased(id)
 	if err != nil {
 		return nil, err
@@ -52,7 +53,12 @@ func (s *Store) MountVolume(id, imageID string) (*os.File, error) {
 	if !slices.Contains(images, image) {
 		return nil, fmt.Errorf("image %s: not leased by %s: %w", imageID, id, ErrNotFound)
 	}
-	return s.mountReadOnly(image)
+	root, err := s.mountReadOnly(image)
+	if err != nil || subPath == "" {
+		return root, err
+	}
+	defer root.Close()
+	return subMount(root, subPath)
 }
 
 // mountReadOnly mounts an image that someone leases.

@@ -363,7 +363,7 @@ func readContainer(setup *raceSetup, s *Store, id string) error {
 			return err
 		}
 		_, name, _ = strings.Cut(id, "-")
-		root, err := s.MountVolume(id, setup.Images[v].ID)
+		root, err := s.MountVolume(id, setup.Images[v].ID, "")
 		if err != nil {
 			return fmt.Errorf("volume of %s: %w", id, err)
 		}

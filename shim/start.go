@@ -28,6 +28,9 @@ type StartRequest struct {
 	// for a plan with Process.Pause. The caller keeps its own descriptor and
 	// closes it.
 	Root *os.File
+	// Images are the detached mounts of the plan's mounts of that type, in order, at
+	// most proto.MaxImages. The caller keeps and closes them as it does Root.
+	Images []*os.File
 	// LogPath is the container's log file on the host; its directory exists.
 	// Empty discards the output.
 	LogPath string
@@ -61,7 +64,7 @@ func (l *Launcher) Start(ctx context.Context, r StartRequest) (*Client, int, err
 		if err != nil {
 			return nil, 0, fmt.Errorf("start %s: %w", r.Plan.ID, err)
 		}
-		pid, err := c.start(ctx, &r, []*os.File{dir, text, r.Root})
+		pid, err := c.start(ctx, &r, append([]*os.File{dir, text, r.Root}, r.Images...))
 		switch {
 		case err == nil:
 			return c, pid, nil

@@ -83,7 +83,10 @@ func Message(err error) string {
 	prefix := ""
 	var pull *fault.Error
 	var never *UnimplementedError
-	if errors.As(err, &pull) {
+	var volume *VolumeError
+	if errors.As(err, &volume) {
+		prefix = crierrors.ErrImageVolumeMountFailed.Error()
+	} else if errors.As(err, &pull) {
 		if p := pullCodes[pull.Kind].prefix; p != nil {
 			prefix = p.Error()
 		}

@@ -1,6 +1,10 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+
+	crierrors "k8s.io/cri-api/pkg/errors"
+)
 
 // InvalidError is a request that cannot be carried out whatever the state of
 // the node: it maps to InvalidArgument.
@@ -44,6 +48,21 @@ func (e *UnimplementedError) Error() string {
 	}
 	return e.Prefix + ": " + e.What + " not implemented"
 }
+
+// VolumeError is an image volume that cannot be mounted. The kubelet looks for
+// that at the start of the message; the code is that of the cause.
+type VolumeError struct {
+	Field string // "config.mounts[1].image"
+	Err   error
+}
+
+// Error begins with the kubelet's word.
+func (e *VolumeError) Error() string {
+	return crierrors.ErrImageVolumeMountFailed.Error() + ": " + e.Field + ": " + e.Err.Error()
+}
+
+// Unwrap gives the cause.
+func (e *VolumeError) Unwrap() error { return e.Err }
 
 func invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}

@@ -163,6 +163,13 @@ func TestContainerGolden(t *testing.T) {
 			}
 			sc(in).NamespaceOptions = in.PodConfig.Linux.SecurityContext.NamespaceOptions
 		},
+		"image-volumes": func(in *ContainerInput) {
+			in.Config.Mounts = []*runtimeapi.Mount{
+				{ContainerPath: "/srv/model/weights", Image: &runtimeapi.ImageSpec{Image: "registry.test/w:1"}, ImageSubPath: "bin", Readonly: true, MountOptions: []string{"noexec"}},
+				{ContainerPath: "/srv/model", Image: &runtimeapi.ImageSpec{Image: "sha256:22"}, Readonly: true},
+			}
+			in.Volumes = map[int]string{0: "sha256:11", 1: "sha256:22"}
+		},
 		"restricted": func(in *ContainerInput) {
 			s := sc(in)
 			s.RunAsUser = &runtimeapi.Int64Value{Value: 1000}
@@ -328,7 +335,6 @@ func TestMountErrors(t *testing.T) {
 		"mount_options[0]: \"suid\"":                   {ContainerPath: "/a", HostPath: "/h", MountOptions: []string{"suid"}},
 		"uidMappings":                                  {ContainerPath: "/a", HostPath: "/h", UidMappings: []*runtimeapi.IDMapping{{}}},
 		"gidMappings":                                  {ContainerPath: "/a", HostPath: "/h", GidMappings: []*runtimeapi.IDMapping{{}}},
-		"image: is set beside":                         {ContainerPath: "/a", HostPath: "/h", Image: &runtimeapi.ImageSpec{Image: "i"}},
 		"image_sub_path":                               {ContainerPath: "/a", HostPath: "/h", ImageSubPath: "x"},
 		"is that of config.mounts[0] too":              {ContainerPath: "/first/", HostPath: "/h"},
 	} {
@@ -341,8 +347,7 @@ func TestMountErrors(t *testing.T) {
 		}
 	}
 	for prefix, m := range map[string]*runtimeapi.Mount{
-		"ImageVolumeMountFailed: ": {ContainerPath: "/a", Image: &runtimeapi.ImageSpec{Image: "i"}},
-		"RROUnsupported: ":         {ContainerPath: "/a", HostPath: "/h", Readonly: true, RecursiveReadOnly: true},
+		"RROUnsupported: ": {ContainerPath: "/a", HostPath: "/h", Readonly: true, RecursiveReadOnly: true},
 	} {
 		_, err := Container(input(func(in *ContainerInput) {
 			in.Host.RecursiveRO = false

@@ -15,10 +15,12 @@ type ContainerInput struct {
 	PodConfig *runtimeapi.PodSandboxConfig // as the pod was made with, not as sent again
 	Pod       PodFacts
 	Image     ocispec.ImageConfig
-	Passwd    []byte // the image's /etc/passwd and /etc/group; nil without one
-	Group     []byte
-	Handler   config.Handler // of the pod, resolved by Config.Handler
-	Host      *Host
+	// Volumes are the ids of the images that Config.Mounts name, by index.
+	Volumes map[int]string
+	Passwd  []byte // the image's /etc/passwd and /etc/group; nil without one
+	Group   []byte
+	Handler config.Handler // of the pod, resolved by Config.Handler
+	Host    *Host
 }
 
 // PodFacts is what the pod has that its containers share. Paths are the
@@ -77,12 +79,22 @@ type ContainerPlan struct {
 	Seccomp    SeccompChoice
 	// Mounts is what ContainerStatus.mounts shows.
 	Mounts []*runtimeapi.Mount
+	// Volumes are the images to be mounted, in the order of the spec's mounts of
+	// type "image".
+	Volumes []Volume `json:",omitempty"`
 	// Sources are the host paths that must be there, to be looked at (with a
 	// deadline: one may be on a dead NFS server) before anything is made.
 	Sources []Source
 	// Notes say what was degraded by an explicit choice of the configuration,
 	// for the log.
 	Notes []string
+}
+
+// Volume is an image that is mounted into a container.
+type Volume struct {
+	Field   string // "config.mounts[2].image"
+	ImageID string
+	SubPath string // what of the image; empty is all
 }
 
 // User is the identity of the first process.

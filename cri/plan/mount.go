@@ -80,10 +80,17 @@ func defaultMounts(in *ContainerInput) []specs.Mount {
 // of the directories above it.
 func requestMounts(in *ContainerInput, p *ContainerPlan) ([]specs.Mount, error) {
 	out := make([]specs.Mount, 0, len(in.Config.Mounts))
+	volumes := map[string]Volume{} // by destination
 	seen := make(map[string]int, len(in.Config.Mounts))
 	for i, m := range in.Config.Mounts {
 		field := fmt.Sprintf("config.mounts[%d].", i)
-		mount, err := requestMount(field, m, in.Host)
+		var mount specs.Mount
+		var err error
+		if m.GetImage() == nil {
+			mount, err = requestMount(field, m, in.Host)
+		} else {
+			mount, err = imageMount(field, m, in.Volumes[i], in.Host)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -92,12 +99,25 @@ func requestMounts(in *ContainerInput, p *ContainerPlan) ([]specs.Mount, error) 
 		}
 		seen[mount.Destination] = i
 		out = append(out, mount)
+		if m.GetImage() != nil {
+			volumes[mount.Destination] = Volume{Field: field + "image", ImageID: in.Volumes[i], SubPath: m.ImageSubPath}
+			p.Mounts = append(p.Mounts, toldMount(m, in.Volumes[i]))
+			continue
+		}
 		p.Sources = append(p.Sources, Source{Field: field + "host_path", Path: m.HostPath, Propagation: m.Propagation})
 		p.Mounts = append(p.Mounts, m)
 	}
 	slices.SortStableFunc(out, func(a, b specs.Mount) int {
 		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
 	})
+	for _, m := range out {
+		if v, ok := volumes[m.Destination]; ok {
+			p.Volumes = append(p.Volumes, v)
+		}
+	}
+	if len(p.Volumes) > maxVolumes {
+		return nil, invalid("config.mounts", "%d image volumes, more than %d", len(p.Volumes), maxVolumes)
+	}
 	return out, nil
 }
 
@@ -108,10 +128,6 @@ func requestMount(field string, m *runtimeapi.Mount, host *Host) (specs.Mount, e
 		return none, err
 	}
 	switch {
-	case m.GetImage().GetImage() != "" && m.HostPath != "":
-		return none, invalid(field+"image", "is set beside host_path")
-	case m.GetImage().GetImage() != "":
-		return none, &UnimplementedError{Prefix: crierrors.ErrImageVolumeMountFailed.Error(), What: field + "image: image volumes are"}
 	case m.ImageSubPath != "":
 		return none, invalid(field+"image_sub_path", "is set without image")
 	case m.HostPath == "":

@@ -77,6 +77,7 @@ func (r *create) run(ctx context.Context) error {
 		{Name: "host paths", Do: r.sources},
 		{Name: "record", Do: r.record, Undo: r.forget},
 		{Name: "layer", Do: r.layer, Undo: func(context.Context) error { return r.s.images.RemoveRW(rec.ID) }},
+		{Name: "volumes", Do: r.volumes},
 		{Name: "publish", Do: r.publish},
 	})
 }
@@ -98,7 +99,7 @@ func (r *create) resolve(context.Context) error {
 	if len(img.Digests) > 0 {
 		rec.ImageRef = img.Digests[0]
 	}
-	return nil
+	return r.s.resolveVolumes(rec)
 }
 
 func (r *create) plan(context.Context) error {
@@ -137,8 +138,29 @@ func (r *create) forget(context.Context) error {
 }
 
 func (r *create) layer(context.Context) error {
-	if err := r.s.images.CreateRW(r.c.id, r.image.ID); err != nil {
+	var volumes []string
+	for _, v := range r.c.ready.Load().plan.Volumes {
+		volumes = append(volumes, v.ImageID)
+	}
+	err := r.s.images.CreateRW(r.c.id, r.image.ID, volumes...)
+	if errors.Is(err, imagestore.ErrNotFound) {
+		err = coded(codes.NotFound, "removed meanwhile: %w", err)
+	}
+	if err != nil {
 		return errors.Join(err, r.s.images.RemoveRW(r.c.id))
+	}
+	return nil
+}
+
+// volumes tries what the start is going to mount, so that the caller of Create
+// hears of a sub path that is not there.
+func (r *create) volumes(context.Context) error {
+	for _, v := range r.c.ready.Load().plan.Volumes {
+		f, err := r.s.mountVolume(r.c.id, v)
+		if err != nil {
+			return err
+		}
+		_ = f.Close()
 	}
 	return nil
 }

@@ -43,7 +43,8 @@ type start struct {
 	group  *cgroup.Group
 	plan   *rtplan.Plan
 	root   *os.File
-	pidns  *os.File // the PID namespace that it shares; nil with one of its own
+	images []*os.File // detached mounts of the image volumes
+	pidns  *os.File   // the PID namespace that it shares; nil with one of its own
 	client *shim.Client
 	pid    int
 }
@@ -64,10 +65,12 @@ func (r *start) run(ctx context.Context) error {
 		{Name: "cgroup", Do: r.cgroup, Undo: func(context.Context) error { return r.group.Remove() }},
 		{Name: "compile", Do: r.compile},
 		{Name: "root", Do: r.mount, Undo: func(context.Context) error { return r.root.Close() }},
+		{Name: "volumes", Do: r.volumes},
 		{Name: "launch", Do: r.launch, Undo: r.kill},
 		{Name: "publish", Do: r.publish},
 	})
 	_ = r.pidns.Close()
+	r.closeVolumes()
 	if err != nil {
 		r.failed(err)
 	}
@@ -121,7 +124,7 @@ func (r *start) mount(context.Context) error {
 func (r *start) launch(ctx context.Context) error {
 	var err error
 	r.client, r.pid, err = r.s.launcher.Start(ctx, shim.StartRequest{
-		Dir: r.s.records.ContainerDir(r.c.id), Plan: r.plan, Root: r.root,
+		Dir: r.s.records.ContainerDir(r.c.id), Plan: r.plan, Root: r.root, Images: r.images,
 		LogPath: r.ready.plan.LogPath, Stdin: r.ready.plan.Stdin, StdinOnce: r.ready.plan.StdinOnce,
 		OOMEventsPath: r.group.OOMEventsPath(), MaxLogLine: r.s.cfg.Log.MaxLineBytes,
 	})

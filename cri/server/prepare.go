@@ -43,7 +43,7 @@ func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*
 	}
 	cp, err := plan.Container(&plan.ContainerInput{
 		ID: rec.ID, Config: rec.Config, PodConfig: pr.Config, Pod: *facts,
-		Image: img.Config.Config, Passwd: passwd, Group: group, Handler: handler, Host: s.host,
+		Volumes: volumesOf(rec), Image: img.Config.Config, Passwd: passwd, Group: group, Handler: handler, Host: s.host,
 	})
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (s *Server) planOf(c *container) (*prepared, error) {
 		return pr, nil
 	}
 	rec := c.rec.Load()
-	img, err := s.images.Get(rec.ImageID)
+	img, err := s.images.ImageOf(c.id)
 	if errors.Is(err, imagestore.ErrNotFound) {
 		return nil, notFound("image", strings.TrimPrefix(rec.ImageID, "sha256:"))
 	}

@@ -46,7 +46,7 @@ func (s *start) fill() error {
 
 // label names a mount for people.
 func label(m *plan.Mount) string {
-	if m.Type == "bind" {
+	if m.Bound() {
 		return m.Source + " on " + m.Target
 	}
 	return m.Type + " on " + m.Target
@@ -114,7 +114,7 @@ func usual(m *plan.Mount, fstype string, attr uint64, data []string) bool {
 // mount makes one mount of the list.
 func (s *start) mount(i int, m *plan.Mount) error {
 	s.forget(strings.TrimRight(m.Target, "/"))
-	if m.Type == "bind" {
+	if m.Bound() {
 		if err := s.waitSources(); err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (s *start) mount(i int, m *plan.Mount) error {
 	case m.Type == "bind" && below(m.Target, "/proc"):
 		s.files.BelowProc = append(s.files.BelowProc, belowProc(m.Target, s.sources[i].fd))
 		return nil
-	case m.Type == "bind":
+	case m.Bound():
 		return s.bind(&s.sources[i], m)
 	}
 	return s.newMount(m)

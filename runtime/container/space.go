@@ -62,6 +62,9 @@ func NewSpace() (*Space, error) {
 
 // Caller is the caller's part in a start.
 type Caller struct {
+	// Images are the detached mounts of the plan's mounts of that type, in order.
+	// The caller keeps them, and may close them when Run returns.
+	Images []*os.File
 	// Ready does what must be done before the first process runs, and returns
 	// its streams. It runs on the goroutine that called Run, while the space's
 	// thread makes the mounts. Its error undoes the start. It may be nil.
@@ -89,6 +92,7 @@ func (s *Space) Run(p *plan.Plan, root *os.File, c Caller) (*Started, error) {
 		return nil, &StepError{Step: "start", Object: p.ID, Detail: "the space was used before"}
 	}
 	st, err := s.newStart(p, root)
+	st.images = c.Images
 	s.start = st
 	var started *Started
 	if err == nil {

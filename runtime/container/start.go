@@ -24,7 +24,8 @@ type start struct {
 
 	// The caller's side, which the thread reads when it has heard of it.
 	given    fd.Bag     // closed when the start is over, whatever came of it
-	sources  []source   // of plan.Mounts; -1 for what is no bind mount
+	images   []*os.File // detached mounts that are not a source yet
+	sources  []source   // of plan.Mounts; -1 for what is a file system of its own
 	opened   chan error // tells of sources
 	entrance entrance
 	entered  chan error // tells of entrance
@@ -124,23 +125,20 @@ func (s *start) close() {
 }
 
 func (s *start) openSources() error {
+	if have, want := len(s.images), s.plan.Images(); have != want {
+		return &StepError{Step: "open mount source", Object: s.plan.ID, Errno: unix.EBADF, Detail: itoa(have) + " images for " + itoa(want) + " mounts"}
+	}
 	s.sources = make([]source, len(s.plan.Mounts))
 	for i := range s.plan.Mounts {
 		m := &s.plan.Mounts[i]
-		if m.Type != "bind" {
+		if !m.Bound() {
 			s.sources[i].fd = -1
 			continue
 		}
-		if m.Propagation&unix.MS_SHARED != 0 {
-			if err := sharedSource(s.self.proc, m.Source); err != nil {
-				return fail("check propagation of mount source", m.Source, err)
-			}
-		}
-		fd, err := mount.Clone(unix.AT_FDCWD, m.Source, m.Recursive, m.NoFollow)
+		fd, err := s.openSource(m)
 		if err != nil {
-			return fail("open mount source", m.Source, err)
+			return err
 		}
-		s.given.Add(fd)
 		if err := setAttributes(fd, m); err != nil {
 			return fail("set mount attributes", m.Target, err)
 		}
@@ -151,6 +149,25 @@ func (s *start) openSources() error {
 		s.sources[i] = source{fd: fd, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR}
 	}
 	return nil
+}
+
+// openSource gives the detached mount of what a mount shows.
+func (s *start) openSource(m *plan.Mount) (int, error) {
+	if m.Type == plan.Image {
+		fd := int(s.images[0].Fd())
+		s.images = s.images[1:]
+		return fd, nil
+	}
+	if m.Propagation&unix.MS_SHARED != 0 {
+		if err := sharedSource(s.self.proc, m.Source); err != nil {
+			return -1, fail("check propagation of mount source", m.Source, err)
+		}
+	}
+	fd, err := mount.Clone(unix.AT_FDCWD, m.Source, m.Recursive, m.NoFollow)
+	if err != nil {
+		return -1, fail("open mount source", m.Source, err)
+	}
+	return s.given.Add(fd), nil
 }
 
 // setAttributes gives a cloned mount what the plan says. What the source's

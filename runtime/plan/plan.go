@@ -47,11 +47,15 @@ type Root struct {
 	Propagation uint64 // MS_PRIVATE, MS_SLAVE, MS_SHARED (| MS_REC); 0 is MS_PRIVATE|MS_REC
 }
 
+// Image is the type of a mount that arrives as a descriptor, as the root does:
+// the nth of the list is the nth of the descriptors. It is always read-only.
+const Image = "image"
+
 // Mount is one mount inside the container, in the order of the list.
 type Mount struct {
 	Target                   string   // path in the container; made when missing
-	Type                     string   // "bind", or a filesystem type: proc sysfs tmpfs devpts mqueue cgroup ...
-	Source                   string   // bind: host path. Otherwise the name shown in mountinfo
+	Type                     string   // "bind", "image", or a filesystem type: proc sysfs tmpfs devpts mqueue cgroup ...
+	Source                   string   // bind: host path. image: what messages call it. Otherwise the name shown in mountinfo
 	Data                     []string // filesystem options, "key=value" or "key" (fsconfig)
 	AttrSet, AttrClear       uint64   // MOUNT_ATTR_* of this mount
 	RecAttrSet, RecAttrClear uint64   // MOUNT_ATTR_* for the whole tree below (mount_setattr AT_RECURSIVE, Linux 5.12)
@@ -115,4 +119,18 @@ type Caps struct {
 type Rlimit struct {
 	Type       uint32
 	Soft, Hard uint64
+}
+
+// Bound tells whether the mount shows what is there already, a directory or a
+// file, instead of a new file system.
+func (m *Mount) Bound() bool { return m.Type == "bind" || m.Type == Image }
+
+// Images counts the mounts that arrive as descriptors.
+func (p *Plan) Images() (n int) {
+	for i := range p.Mounts {
+		if p.Mounts[i].Type == Image {
+			n++
+		}
+	}
+	return n
 }

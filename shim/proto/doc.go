@@ -21,7 +21,8 @@
 //
 //	verb        request (files)                        reply (files)        since
 //	Hello       event, the shim's first: version, pid                       1
-//	Start       Start (dir, plan memfd[, root mount])  Started              1
+//	Start       Start (dir, plan memfd[, root mount    Started              1
+//	            [, image mounts]])
 //	State       -                                      State                1
 //	Signal      Signal: init, an exec, or all          -                    1
 //	Resize      Resize                                 -                    1

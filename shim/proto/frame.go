@@ -10,7 +10,10 @@ const Version = 1
 const (
 	MaxRequest = 64 << 10
 	MaxReply   = 8 << 10
-	MaxFiles   = 4
+	MaxFiles   = 3 + MaxImages // those of Start
+	// MaxImages is how many image volumes a container can have. The kernel takes
+	// 253 descriptors in one message (SCM_MAX_FD).
+	MaxImages = 128
 )
 
 // The bounds of the fields.

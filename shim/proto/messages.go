@@ -4,7 +4,8 @@ package proto
 type Hello struct{ Version, PID uint32 }
 
 // Start asks a spare shim to start a container. Files: the state directory,
-// the encoded plan, and unless NoRoot the detached root mount.
+// the encoded plan, unless NoRoot the detached root mount, and the detached mounts
+// of the plan's images.
 type Start struct {
 	ID               string
 	LogPath          string

@@ -157,7 +157,7 @@ func TestSocketBounds(t *testing.T) {
 	if _, _, err := Receive(p[1], buf); !errors.Is(err, ErrFormat) {
 		t.Error("long message:", err)
 	}
-	if err := Send(p[0], []byte("many"), 0, 0, 0, 0, 0, 0, 0, 0); err != nil {
+	if err := Send(p[0], []byte("many"), make([]int, MaxFiles+8)...); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Receive(p[1], buf); !errors.Is(err, ErrFormat) {

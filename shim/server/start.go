@@ -19,12 +19,10 @@ func (s *server) serveStart(c *conn, r *request) (proto.Body, error) {
 		return nil, proto.Refuse(proto.CodeState, "container has started already")
 	}
 	m := &proto.Start{}
-	p, root, err := s.accept(m, r)
-	if root != nil {
-		defer root.Close()
-	}
+	p, mounts, err := s.accept(m, r)
+	defer mounts.close()
 	if err == nil {
-		err = s.launch(m, p, root, func(started *proto.Started) { c.reply(r.Head, started) })
+		err = s.launch(m, p, mounts, func(started *proto.Started) { c.reply(r.Head, started) })
 	}
 	if err != nil {
 		c.fail(r.Head, proto.Fail("start", m.ID, err))
@@ -33,34 +31,55 @@ func (s *server) serveStart(c *conn, r *request) (proto.Body, error) {
 	return replied{}, nil
 }
 
+// detached are the mounts that come with a request.
+type detached struct {
+	root   *os.File // nil without one
+	images []*os.File
+}
+
+func (d detached) close() {
+	if d.root != nil {
+		d.root.Close()
+	}
+	for _, f := range d.images {
+		f.Close()
+	}
+}
+
 // accept takes the request and its files apart.
-func (s *server) accept(m *proto.Start, r *request) (*plan.Plan, *os.File, error) {
+func (s *server) accept(m *proto.Start, r *request) (*plan.Plan, detached, error) {
+	var d detached
 	if err := r.decode(m); err != nil {
-		return nil, nil, err
+		return nil, d, err
 	}
-	want := 3
+	need := 3
 	if m.NoRoot {
-		want = 2
+		need = 2
 	}
-	if len(r.files) != want {
-		return nil, nil, proto.Refuse(proto.CodeInvalid, "wrong number of files")
+	if len(r.files) < need {
+		return nil, d, proto.Refuse(proto.CodeInvalid, "wrong number of files")
 	}
 	s.dir = r.take()
 	memfd := r.take()
 	defer unix.Close(memfd)
-	var root *os.File
 	if !m.NoRoot {
-		root = os.NewFile(uintptr(r.take()), "root")
+		d.root = os.NewFile(uintptr(r.take()), "root")
+	}
+	for len(r.files) > 0 {
+		d.images = append(d.images, os.NewFile(uintptr(r.take()), "image"))
 	}
 	b, err := readMemfd(memfd)
 	if err != nil {
-		return nil, root, step("read plan", m.ID, err)
+		return nil, d, step("read plan", m.ID, err)
 	}
 	p, err := plan.Decode(b)
 	if err != nil {
-		return nil, root, proto.Refuse(proto.CodeInvalid, "plan: "+err.Error())
+		return nil, d, proto.Refuse(proto.CodeInvalid, "plan: "+err.Error())
 	}
-	return p, root, nil
+	if len(d.images) != p.Images() {
+		return nil, d, proto.Refuse(proto.CodeInvalid, "wrong number of files")
+	}
+	return p, d, nil
 }
 
 // readMemfd reads all of a memfd, wherever its offset is.
@@ -113,12 +132,13 @@ func (s *server) hold(m *proto.Start) error {
 
 // launch makes the container. Its success is told as soon as it is one: what
 // is left over is closed after that.
-func (s *server) launch(m *proto.Start, p *plan.Plan, root *os.File, tell func(*proto.Started)) error {
+func (s *server) launch(m *proto.Start, p *plan.Plan, mounts detached, tell func(*proto.Started)) error {
 	s.id, s.cgroup, s.ownPIDs = m.ID, p.Cgroup, newPIDs(p)
 	var io container.Stdio
 	defer func() { closeStdio(&io) }()
 	defer s.space.Close()
-	_, err := s.space.Run(p, root, container.Caller{
+	_, err := s.space.Run(p, mounts.root, container.Caller{
+		Images: mounts.images,
 		Ready: func() (container.Stdio, error) {
 			err := s.hold(m)
 			if err == nil && !p.Process.Terminal {

@@ -137,7 +137,11 @@ func TestMountErrors(t *testing.T) {
 		`mounts[0].options: "tmpcopyup" is not supported`:         {Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}},
 		`mounts[0].options: "size=1" is unknown to a bind mount`:  {Destination: "/x", Source: "/x", Options: []string{"rbind", "size=1"}},
 		`mounts[0].destination: procfs is mounted once, on /proc`: {Destination: "/x", Type: "proc"},
+		`mounts[0].options: an image is mounted read-only`:        {Destination: "/x", Type: "image", Source: "i", Options: []string{"nosuid"}},
+		`mounts[0].options: mounts do not spread from an image`:   {Destination: "/x", Type: "image", Source: "i", Options: []string{"ro", "rshared"}},
 		// CVE-2019-16884
+		`mount image on /proc: only procfs may be mounted there`:                  {Destination: "/proc", Type: "image", Options: []string{"ro"}},
+		`mount image on /proc/cpuinfo: nothing may be mounted there`:              {Destination: "/proc/cpuinfo", Type: "image", Options: []string{"ro"}},
 		`mount bind on /proc: only procfs may be mounted there`:                   {Destination: "/proc", Source: "/x", Options: []string{"bind"}},
 		`mount tmpfs on /proc: only procfs may be mounted there`:                  {Destination: "/sys/../proc/", Type: "tmpfs"},
 		`mount bind on /proc/self/attr: nothing may be mounted there`:             {Destination: "/proc/self/attr", Source: "/x", Options: []string{"bind"}},
@@ -171,6 +175,19 @@ func TestMountOptions(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", options, got, err, want)
 		}
+	}
+}
+
+func TestImageMounts(t *testing.T) {
+	spec := load(t, "kubernetes")
+	spec.Mounts = append(spec.Mounts, specs.Mount{Destination: "/v", Type: "image", Source: "sha256:1/etc", Options: []string{"rro", "nosuid"}})
+	p, err := Compile("x", spec, Options{CgroupV2: "/sys/fs/cgroup/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plan.Mount{Target: "/v", Type: plan.Image, Source: "sha256:1/etc", AttrSet: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
+	if got := p.Mounts[len(p.Mounts)-1]; !reflect.DeepEqual(got, want) || p.Images() != 1 {
+		t.Errorf("%+v (%d), want %+v", got, p.Images(), want)
 	}
 }
 

@@ -109,6 +109,9 @@ func mount(field string, in *specs.Mount) (plan.Mount, error) {
 			return m, fmt.Errorf("%s.options: %w", field, err)
 		}
 	}
+	if m.Type == plan.Image {
+		return m, image(field, &m)
+	}
 	if m.Type == "bind" {
 		m.AttrClear &^= unix.MOUNT_ATTR_RDONLY
 		return m, absolute(field+".source", in.Source)
@@ -119,6 +122,20 @@ func mount(field string, in *specs.Mount) (plan.Mount, error) {
 	m.AttrSet |= m.RecAttrSet // a new mount has none below it
 	m.AttrClear, m.RecAttrSet, m.RecAttrClear = 0, 0, 0
 	return m, nil
+}
+
+// image checks the mount of an image. Its layers are shared with other containers,
+// so that there is no other way than read-only.
+func image(field string, m *plan.Mount) error {
+	m.AttrSet |= m.RecAttrSet // there is one mount
+	m.AttrClear, m.RecAttrSet, m.RecAttrClear = 0, 0, 0
+	switch {
+	case m.AttrSet&unix.MOUNT_ATTR_RDONLY == 0:
+		return fmt.Errorf("%s.options: an image is mounted read-only", field)
+	case m.Propagation&unix.MS_SHARED != 0:
+		return fmt.Errorf("%s.options: mounts do not spread from an image", field)
+	}
+	return nil
 }
 
 func option(m *plan.Mount, o string) error {
@@ -143,7 +160,7 @@ func option(m *plan.Mount, o string) error {
 	case "tmpcopyup", "idmap", "ridmap", "remount", "dest-nofollow":
 		return fmt.Errorf("%q is not supported", o)
 	default:
-		if m.Type == "bind" {
+		if m.Bound() {
 			return fmt.Errorf("%q is unknown to a bind mount", o)
 		}
 		m.Data = append(m.Data, o)

@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	protobuf "google.golang.org/protobuf/proto"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/shim/proto"
+)
+
+// maxVolumes is how many image volumes a container can have: each is a
+// descriptor in the message that starts it.
+const maxVolumes = proto.MaxImages
+
+// imageMount plans the mount of an image (KEP-4639). Its type is "image": it
+// arrives as a descriptor, because it is in no mount table.
+func imageMount(field string, m *runtimeapi.Mount, id string, host *Host) (specs.Mount, error) {
+	none := specs.Mount{}
+	target, err := mountTarget(field+"container_path", m.GetContainerPath())
+	if err != nil {
+		return none, err
+	}
+	switch {
+	case m.HostPath != "":
+		return none, invalid(field+"image", "is set beside host_path")
+	case m.Image.GetImage() == "":
+		return none, invalid(field+"image.image", "is empty")
+	case !m.Readonly:
+		return none, invalid(field+"readonly", "is not set: an image volume is read-only")
+	case m.Propagation == runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:
+		return none, invalid(field+"propagation", "mounts do not spread from an image volume")
+	case len(m.UidMappings) > 0 || len(m.GidMappings) > 0:
+		return none, invalid(field+"uidMappings", "this node has no user namespaces for pods")
+	}
+	for _, kernel := range []string{"/proc", "/sys", "/dev"} {
+		// An image's file could pass for the kernel's (CVE-2019-16884).
+		if within(target, kernel) {
+			return none, invalid(field+"container_path", "%s: no image may be mounted there", target)
+		}
+	}
+	if err := checkSubPath(field+"image_sub_path", m.ImageSubPath); err != nil {
+		return none, err
+	}
+	options, err := mountOptions(field, m, host)
+	if err != nil {
+		return none, err
+	}
+	// There is nothing below an image, and nothing spreads to it or from it.
+	options = append([]string{"ro"}, options[3:]...)
+	return specs.Mount{Destination: target, Type: "image", Source: path.Join(id, m.ImageSubPath), Options: options}, nil
+}
+
+// checkSubPath refuses what no client means. What stays is resolved inside the
+// image, whatever its links say.
+func checkSubPath(field, sub string) error {
+	if len(sub) > 4095 || strings.Contains(sub, "\x00") {
+		return invalid(field, "%.40q is not a path", sub)
+	}
+	if slices.Contains(strings.Split(sub, "/"), "..") {
+		return invalid(field, "%q climbs", sub)
+	}
+	return nil
+}
+
+// toldMount is an image volume as the status tells it: the kubelet finds the
+// images that are in use by Image.image, which must be an image's id, and shows
+// Image.image_ref (KEP-5365).
+func toldMount(m *runtimeapi.Mount, id string) *runtimeapi.Mount {
+	told := protobuf.CloneOf(m)
+	if told.Image.UserSpecifiedImage == "" && told.Image.Image != id {
+		told.Image.UserSpecifiedImage = told.Image.Image
+	}
+	told.Image.Image, told.Image.ImageRef = id, id
+	return told
+}

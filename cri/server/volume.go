@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"google.golang.org/grpc/codes"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/imagestore"
+)
+
+// Image volumes (KEP-4639): the images are found at the creation, leased with the
+// container's own in its read-write layer, and mounted at the start. What was
+// found is in the record's mounts, which are the status's, too.
+
+// resolveVolumes finds the images that the container mounts, and notes them.
+func (s *Server) resolveVolumes(rec *record.Container) error {
+	for i, m := range rec.Config.GetMounts() {
+		ref := m.GetImage().GetImage()
+		if ref == "" {
+			continue // the plan says what is wrong with it, if anything is
+		}
+		field := fmt.Sprintf("config.mounts[%d].image", i)
+		if err := plan.CheckHandler(field+".runtime_handler", m.GetImage().GetRuntimeHandler(), s.cfg); err != nil {
+			return err
+		}
+		img, err := s.images.Get(ref)
+		if errors.Is(err, imagestore.ErrNotFound) {
+			return &plan.VolumeError{Field: field, Err: coded(codes.NotFound, "%s: not found on this node; pull it first", ref)}
+		}
+		if err != nil {
+			return &plan.VolumeError{Field: field, Err: err}
+		}
+		if rec.Mounts == nil {
+			rec.Mounts = slices.Clone(rec.Config.GetMounts())
+		}
+		rec.Mounts[i] = &runtimeapi.Mount{Image: &runtimeapi.ImageSpec{Image: img.ID}}
+	}
+	return nil
+}
+
+// volumesOf reads back what resolveVolumes has noted.
+func volumesOf(rec *record.Container) map[int]string {
+	ids := map[int]string{}
+	for i, m := range rec.Mounts {
+		if id := m.GetImage().GetImage(); id != "" {
+			ids[i] = id
+		}
+	}
+	return ids
+}
+
+// mountVolume gives an image that the container leases, as a detached mount.
+func (s *Server) mountVolume(id string, v plan.Volume) (*os.File, error) {
+	f, err := s.images.MountVolume(id, v.ImageID, v.SubPath)
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, imagestore.ErrSubPath):
+		err = coded(codes.InvalidArgument, "image_sub_path %q of image %s: %w", v.SubPath, v.ImageID, err)
+	}
+	return nil, &plan.VolumeError{Field: v.Field, Err: err}
+}
+
+// volumes mounts the container's image volumes.
+func (r *start) volumes(context.Context) error {
+	for _, v := range r.ready.plan.Volumes {
+		f, err := r.s.mountVolume(r.c.id, v)
+		if err != nil {
+			return err
+		}
+		r.images = append(r.images, f)
+	}
+	return nil
+}
+
+// closeVolumes gives the descriptors up; a container that runs has the mounts.
+func (r *start) closeVolumes() {
+	for _, f := range r.images {
+		_ = f.Close()
+	}
+}
