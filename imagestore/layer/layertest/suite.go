@@ -81,6 +81,16 @@ func Run(t *testing.T, open func(scratch string) (layer.Driver, error)) {
 		"cancelled":         cancelled,
 		"attributes":        attributes,
 		"read-only is kept": readOnly,
+		"many layers":       manyLayers,
+		"types change":      typesChange,
+		"links across":      linksAcross,
+		"implicit":          implicitDirs,
+		"oddities":          oddities,
+		"sparse":            sparse,
+		"removed":           removedWhileMounted,
+		"shared":            shared,
+		"mixed upper":       mixedUpper,
+		"joined is pure":    joinedIsPure,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bench{t: t, dir: t.TempDir()}
