@@ -185,7 +185,7 @@ var quick = registry.Limits{Attempts: 3, Backoff: time.Millisecond, RetryAfter: 
 
 func open(t testing.TB, change ...func(*Config)) *Store {
 	t.Helper()
-	cfg := Config{Root: t.TempDir(), Network: quick, LooseLayers: -1, Report: func(m string) { t.Log(m) }}
+	cfg := Config{Root: t.TempDir(), Format: testFormat, Network: quick, LooseLayers: -1, Report: func(m string) { t.Log(m) }}
 	for _, c := range change {
 		c(&cfg)
 	}
