@@ -63,7 +63,11 @@ func configure(fs int, files []string) error {
 			return fmt.Errorf("%s=%s: %w", key, name, explained(fs, err))
 		}
 	}
-	if err := unix.FsconfigCreate(fs); err != nil {
+	switch err := unix.FsconfigCreate(fs); err {
+	case nil:
+	case unix.ENOTBLK:
+		return fmt.Errorf("%w: before Linux 6.12, and on file systems without a page cache of their own such as tmpfs, EROFS cannot be in a plain file", err)
+	default:
 		return explained(fs, err)
 	}
 	return nil
