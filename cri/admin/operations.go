@@ -21,7 +21,7 @@ func (s *Server) getOperations(w http.ResponseWriter, _ *http.Request) error {
 			all.Operations = append(all.Operations, pulling(p))
 		}
 	}
-	return reply(w, all)
+	return s.reply(w, all)
 }
 
 // pulling is a pull as an operation: its steps are its stages.

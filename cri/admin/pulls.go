@@ -22,18 +22,18 @@ import (
 func (s *Server) getPulls(w http.ResponseWriter, r *http.Request) error {
 	switch r.URL.Query().Get("watch") {
 	case "", "0":
-		return reply(w, wire.Pulls{Pulls: s.Store.Pulls().List()})
+		return s.reply(w, wire.Pulls{Pulls: s.Store.Pulls().List()})
 	case "1":
 		watch := s.Store.Pulls().Watch()
 		defer watch.Close()
-		return follow(r.Context(), w, watch)
+		return s.follow(r.Context(), w, watch)
 	}
 	return &plan.InvalidError{Field: "query.watch", Problem: "is neither 0 nor 1"}
 }
 
 // follow sends what the watch tells, until its end or the client's.
-func follow(ctx context.Context, w http.ResponseWriter, watch *progress.Watch) error {
-	out, err := newLines(w)
+func (s *Server) follow(ctx context.Context, w http.ResponseWriter, watch *progress.Watch) error {
+	out, err := s.lines(w)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Server) postPull(w http.ResponseWriter, r *http.Request) error {
 			klog.InfoS("Image pulled", "image", q.Image, "id", img.ID, "size", img.Size, "took", time.Since(begin).Round(time.Millisecond), "by", "admin")
 		}
 	}()
-	err = follow(ctx, w, watch)
+	err = s.follow(ctx, w, watch)
 	cancel()
 	<-ended
 	return err

@@ -24,7 +24,7 @@ const (
 	maxBody      = 64 << 10
 	headerTime   = 10 * time.Second
 	bodyTime     = 10 * time.Second
-	writeTime    = 30 * time.Second // for one line; who does not read it by then is cut off
+	writeTime    = 30 * time.Second
 	idleTime     = time.Minute
 	apiVersion   = "v1"
 	contentType  = "application/json"
@@ -42,6 +42,7 @@ type Options struct {
 type Server struct {
 	Options
 	http   *http.Server
+	write  time.Duration               // what one line may take; who does not read it by then is cut off
 	routes map[string]map[string]route // by path and method
 }
 
@@ -54,7 +55,7 @@ type route struct {
 
 // New makes a server, which serves nothing yet.
 func New(o Options) *Server {
-	s := &Server{Options: o}
+	s := &Server{Options: o, write: writeTime}
 	s.routes = map[string]map[string]route{
 		"/v1/version":    {http.MethodGet: {nil, s.getVersion}},
 		"/v1/pulls":      {http.MethodGet: {[]string{"watch"}, s.getPulls}, http.MethodPost: {nil, s.postPull}},
@@ -161,12 +162,12 @@ func (a *answer) Write(b []byte) (int, error) {
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // reply answers with one document.
-func reply(w http.ResponseWriter, v any) error {
+func (s *Server) reply(w http.ResponseWriter, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.write)); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", contentType)
@@ -178,10 +179,11 @@ func reply(w http.ResponseWriter, v any) error {
 type lines struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	time    time.Duration // for one line
 }
 
-func newLines(w http.ResponseWriter) (*lines, error) {
-	l := &lines{w, http.NewResponseController(w)}
+func (s *Server) lines(w http.ResponseWriter) (*lines, error) {
+	l := &lines{w, http.NewResponseController(w), s.write}
 	w.Header().Set("Content-Type", contentLines)
 	w.WriteHeader(http.StatusOK)
 	return l, l.control.Flush()
@@ -192,7 +194,7 @@ func (l *lines) send(v any) error {
 	if err != nil {
 		return err
 	}
-	if err := l.control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := l.control.SetWriteDeadline(time.Now().Add(l.time)); err != nil {
 		return err
 	}
 	if _, err := l.w.Write(append(b, '\n')); err != nil {
@@ -202,7 +204,7 @@ func (l *lines) send(v any) error {
 }
 
 func (s *Server) getVersion(w http.ResponseWriter, _ *http.Request) error {
-	return reply(w, wire.Version{Version: s.Version, Go: runtime.Version(), APIs: []string{apiVersion}})
+	return s.reply(w, wire.Version{Version: s.Version, Go: runtime.Version(), APIs: []string{apiVersion}})
 }
 
 // peerKey is where a connection's context has its peer.

@@ -45,7 +45,7 @@ func (s *Server) getImages(w http.ResponseWriter, r *http.Request) error {
 			Pinned:   i.Pinned, Created: i.Config.Created, Pulled: i.Pulled,
 		})
 	}
-	return reply(w, all)
+	return s.reply(w, all)
 }
 
 // list makes JSON say "[]" and not "null".
@@ -71,7 +71,7 @@ func (s *Server) getLayers(w http.ResponseWriter, r *http.Request) error {
 			all.Layers = append(all.Layers, layer(l))
 		}
 	}
-	return reply(w, all)
+	return s.reply(w, all)
 }
 
 func layer(l imagestore.Layer) wire.Layer {
@@ -114,7 +114,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
 	for _, id := range layers { // an image need not tell its history, or all of it
 		h.Steps = append(h.Steps, wire.Step{Layer: id, Size: sizes[id]})
 	}
-	return reply(w, h)
+	return s.reply(w, h)
 }
 
 func (s *Server) getStore(w http.ResponseWriter, _ *http.Request) error {
@@ -131,7 +131,7 @@ func (s *Server) getStore(w http.ResponseWriter, _ *http.Request) error {
 		return err
 	}
 	format := s.Store.Format()
-	return reply(w, wire.Store{
+	return s.reply(w, wire.Store{
 		Root: usage.Mountpoint, Format: format.Name, FormatReason: format.Reason,
 		Images: len(s.Store.List()), Layers: len(s.Store.Layers()), Containers: len(s.Store.ListRW()),
 		Bytes: usage.Bytes, Inodes: usage.Inodes, TrashPending: s.Store.TrashPending(),

@@ -150,7 +150,7 @@ func TestTables(t *testing.T) {
 	}, now), Images(nil, now)...))
 	golden(t, "history", History(wire.History{ID: digest(1), Steps: []wire.Step{
 		{Layer: digest(1), Size: 74 << 20, Created: &made, CreatedBy: "/bin/sh -c #(nop) ADD file:1 in / \n\t\x1b]0;evil\a", Comment: "base"},
-		{CreatedBy: "CMD [\"sh\"]"},
+		{CreatedBy: "CMD [\"sh\"]", Created: &time.Time{}},
 		{Layer: digest(2), Size: 10},
 	}}, now, 80))
 	golden(t, "store", Store(wire.Store{

@@ -102,7 +102,7 @@ func History(h wire.History, now time.Time, width int) []string {
 		if s.Layer != "" {
 			layer, size = Short(s.Layer), Bytes(s.Size)
 		}
-		if s.Created != nil {
+		if s.Created != nil && s.Created.Unix() > 0 { // reproducible builds say 1970, or nothing
 			made = Age(*s.Created, now)
 		}
 		by := Clean(s.CreatedBy)
