@@ -254,6 +254,9 @@ func (t *Tree) put(dir ID, name string, n inode) (ID, error) {
 	if int64(t.inodes.n) > t.bounds.Inodes {
 		return 0, fmt.Errorf("more than %d inodes: %w", t.bounds.Inodes, ErrFull)
 	}
+	if err := checkName(name); err != nil {
+		return 0, err
+	}
 	n.links = 1
 	id := ID(t.inodes.add(n))
 	return id, t.enter(dir, name, id)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -24,11 +25,17 @@ func joined(t testing.TB, archives ...[]byte) string {
 	if err := writeStack(t.Context(), dir, layers); err != nil {
 		t.Fatal(err)
 	}
+	return mountedStack(t, dir, layers)
+}
+
+// mountedStack mounts what writeStack made in dir.
+func mountedStack(t testing.TB, dir string, layers []string) string {
+	t.Helper()
 	devices := make([]string, len(layers))
 	for i, l := range layers {
-		devices[i] = l + "/layer.erofs"
+		devices[i] = filepath.Join(l, layerFile)
 	}
-	return mounted(t, dir+"/stack.erofs", devices...)
+	return mounted(t, filepath.Join(dir, stackFile), devices...)
 }
 
 // layersOf writes archives, lowest first, and gives their directories topmost first.

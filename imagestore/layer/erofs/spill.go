@@ -1,6 +1,7 @@
 package erofs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -71,14 +72,9 @@ func (s *spill) add(content io.Reader, size int64) (block uint32, err error) {
 	return uint32(at / erofs.BlockSize), nil
 }
 
-func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+var zeros [spillPiece]byte
+
+func isZero(piece []byte) bool { return bytes.Equal(piece, zeros[:len(piece)]) }
 
 // settle copies the spill to its place in the layer's file, holes as holes, and
 // moves its files there.
