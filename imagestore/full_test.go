@@ -136,18 +136,31 @@ func leaveBlocks(path string, n int) error {
 	return f.Truncate(max(0, size-int64(n)*block))
 }
 
+// everyVolume runs a test on each volume with each format.
+func everyVolume(t *testing.T, test func(f *full, volume string)) {
+	for name, make := range volumes {
+		for _, format := range []string{FormatOverlay, FormatErofs} {
+			if format == FormatErofs && name != "ext4" {
+				continue // the kernel mounts no EROFS file that lies on a tmpfs
+			}
+			t.Run(name+" "+format, func(t *testing.T) { test(newFull(t, make(t), format), name) })
+		}
+	}
+}
+
 // full is a store on a small file system.
 type full struct {
 	*testing.T
 	volume
-	store *Store
-	reg   *remote
-	kept  Image // is there from the start, and has the container "kept"
+	format string
+	store  *Store
+	reg    *remote
+	kept   Image // is there from the start, and has the container "kept"
 }
 
-func newFull(t *testing.T, v volume) *full {
+func newFull(t *testing.T, v volume, format string) *full {
 	t.Helper()
-	f := &full{T: t, volume: v, reg: newRemote(t)}
+	f := &full{T: t, volume: v, format: format, reg: newRemote(t)}
 	names := make([]string, 12)
 	for i := range names {
 		names[i] = fmt.Sprintf("d/f%d", i)
@@ -169,7 +182,7 @@ func (f *full) ref(name string) string { return f.reg.host() + "/" + name + ":v1
 
 func (f *full) open() {
 	f.Helper()
-	f.store = open(f.T, func(c *Config) { c.Root = f.path("store") })
+	f.store = open(f.T, func(c *Config) { c.Root, c.Format = f.path("store"), f.format })
 }
 
 // rest waits for all work: a layer goes on for a moment after its pull has failed.
@@ -224,90 +237,84 @@ const most = 400
 // A disk that is full at any moment of a pull: the error says so, nothing is left of
 // the pull, and it works when there is room.
 func TestFullDuringPull(t *testing.T) {
-	for name, make := range volumes {
-		t.Run(name, func(t *testing.T) {
-			f := newFull(t, make(t))
-			n := 0
-			for ; n < most; n++ {
-				f.room(n)
-				_, err := f.store.Pull(t.Context(), f.ref("app"), PullOptions{})
-				if err == nil {
-					break
-				}
-				f.refused(n, err, "app:v1")
-				f.sound(n)
+	everyVolume(t, func(f *full, volume string) {
+		t := f.T
+		n := 0
+		for ; n < most; n++ {
+			f.room(n)
+			_, err := f.store.Pull(t.Context(), f.ref("app"), PullOptions{})
+			if err == nil {
+				break
 			}
-			t.Logf("refused with room for up to %d", n-1)
-			if n == 0 || n == most {
-				t.Errorf("%d tries", n)
-			}
-			f.room(-1)
-			pulled(t, f.store, f.ref("app"))
+			f.refused(n, err, "app:v1")
 			f.sound(n)
-		})
-	}
+		}
+		t.Logf("refused with room for up to %d", n-1)
+		if n == 0 || n == most {
+			t.Errorf("%d tries", n)
+		}
+		f.room(-1)
+		pulled(t, f.store, f.ref("app"))
+		f.sound(n)
+	})
 }
 
 // The same of making a container.
 func TestFullDuringCreate(t *testing.T) {
-	for name, make := range volumes {
-		t.Run(name, func(t *testing.T) {
-			f := newFull(t, make(t))
-			n := 0
-			for ; n < most; n++ {
-				f.room(n)
-				err := f.store.CreateRW("c", f.kept.ID)
-				if err == nil {
-					break
-				}
-				f.refused(n, err, "read-write layer c")
-				f.sound(n)
+	everyVolume(t, func(f *full, volume string) {
+		t := f.T
+		n := 0
+		for ; n < most; n++ {
+			f.room(n)
+			err := f.store.CreateRW("c", f.kept.ID)
+			if err == nil {
+				break
 			}
-			t.Logf("refused with room for up to %d", n-1)
-			if n == most || n == 0 && name != "tmpfs blocks" { // where a directory takes no block
-				t.Errorf("%d tries", n)
-			}
-			if err := f.store.RemoveRW("c"); err != nil {
-				t.Error(err)
-			}
-			f.room(-1)
+			f.refused(n, err, "read-write layer c")
 			f.sound(n)
-		})
-	}
+		}
+		t.Logf("refused with room for up to %d", n-1)
+		if n == most || n == 0 && volume != "tmpfs blocks" { // where a directory takes no block
+			t.Errorf("%d tries", n)
+		}
+		if err := f.store.RemoveRW("c"); err != nil {
+			t.Error(err)
+		}
+		f.room(-1)
+		f.sound(n)
+	})
 }
 
 // On a disk that is full to the last byte, images and containers can be removed, one
 // after the other, and a store can be opened.
 func TestFullDuringRemove(t *testing.T) {
-	for name, make := range volumes {
-		t.Run(name, func(t *testing.T) {
-			f := newFull(t, make(t))
-			for n := range 24 {
-				f.room(-1)
-				app, other := pulled(t, f.store, f.ref("app")), pulled(t, f.store, f.ref("other"))
-				if err := f.store.CreateRW("c", app.ID); err != nil {
-					t.Fatal(err)
-				}
-				f.room(n)
-				if err := f.store.Close(); err != nil {
-					t.Fatal(err)
-				}
-				f.open()
-				for _, id := range []string{other.ID, app.ID} {
-					if err := f.store.Remove(t.Context(), id); err != nil {
-						t.Errorf("room for %d: %v", n, err)
-					}
-					f.room(n)
-				}
-				if err := f.store.RemoveRW("c"); err != nil {
+	everyVolume(t, func(f *full, volume string) {
+		t := f.T
+		for n := range 24 {
+			f.room(-1)
+			app, other := pulled(t, f.store, f.ref("app")), pulled(t, f.store, f.ref("other"))
+			if err := f.store.CreateRW("c", app.ID); err != nil {
+				t.Fatal(err)
+			}
+			f.room(n)
+			if err := f.store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			f.open()
+			for _, id := range []string{other.ID, app.ID} {
+				if err := f.store.Remove(t.Context(), id); err != nil {
 					t.Errorf("room for %d: %v", n, err)
 				}
-				f.store.background.Wait()
-				if rows := f.store.db.Snapshot(); len(rows.Images) != 1 || len(rows.Layers) != 1 {
-					t.Errorf("room for %d: %d images and %d layers", n, len(rows.Images), len(rows.Layers))
-				}
-				f.sound(n)
+				f.room(n)
 			}
-		})
-	}
+			if err := f.store.RemoveRW("c"); err != nil {
+				t.Errorf("room for %d: %v", n, err)
+			}
+			f.store.background.Wait()
+			if rows := f.store.db.Snapshot(); len(rows.Images) != 1 || len(rows.Layers) != 1 {
+				t.Errorf("room for %d: %d images and %d layers", n, len(rows.Images), len(rows.Layers))
+			}
+			f.sound(n)
+		}
+	})
 }

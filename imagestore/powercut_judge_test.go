@@ -15,10 +15,11 @@ import (
 	"github.com/varve-cri/varve/imagestore/layer"
 )
 
-// go test ./imagestore -run TestPowerCut -powercut.time 10m -powercut.random 40 -powercut.seed $RANDOM
+// go test ./imagestore -run TestPowerCut -powercut.time 10m -powercut.all -powercut.random 40 -powercut.seed $RANDOM
 var (
 	cutSeed   = flag.Uint64("powercut.seed", 1, "seed of the power cuts")
-	cutRandom = flag.Int("powercut.random", 1, "random cuts between each two flushes, besides none and all of the writes")
+	cutRandom = flag.Int("powercut.random", 1, "random cuts between each two flushes, besides none of the writes")
+	cutAll    = flag.Bool("powercut.all", false, "each format on each kind of journal")
 	cutTime   = flag.Duration("powercut.time", time.Minute, "how long one disk's cuts may be looked at")
 )
 
@@ -39,7 +40,7 @@ func (p *powerCut) may(tag string, at int64) (there, missing bool) {
 }
 
 // judge opens the store on what a cut left, and tells what is wrong.
-func (p *powerCut) judge(c disk.Cut, fsck bool, change func(*Config)) (err error) {
+func (p *powerCut) judge(c disk.Cut, fsck bool) (err error) {
 	d, err := disk.Plain(c.Image)
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func (p *powerCut) judge(c disk.Cut, fsck bool, change func(*Config)) (err error
 	if err != nil {
 		return err
 	}
-	err = p.judgeStore(c, root, change)
+	err = p.judgeStore(c, root)
 	root.Close()
 	if err == nil && fsck {
 		err = d.Check()
@@ -57,8 +58,8 @@ func (p *powerCut) judge(c disk.Cut, fsck bool, change func(*Config)) (err error
 	return err
 }
 
-func (p *powerCut) judgeStore(c disk.Cut, root *os.File, change func(*Config)) error {
-	s, err := p.open(root, change)
+func (p *powerCut) judgeStore(c disk.Cut, root *os.File) error {
+	s, err := p.open(root)
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (p *powerCut) whole(s *Store, tag, id string) error {
 
 // judgeAll judges the cuts for as long as there is time, and gives how many there
 // were and those that were wrong.
-func (p *powerCut) judgeAll(change func(*Config), most int) (n int, wrong []error) {
+func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
 	type job struct {
 		cut disk.Cut
 		n   int
@@ -116,7 +117,7 @@ func (p *powerCut) judgeAll(change func(*Config), most int) (n int, wrong []erro
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for j := range jobs {
-				if err := p.judge(j.cut, j.n%8 == 0, change); err != nil {
+				if err := p.judge(j.cut, j.n%8 == 0); err != nil {
 					mu.Lock()
 					wrong = append(wrong, fmt.Errorf("%s: %w", j.cut.Name, err))
 					mu.Unlock()
@@ -140,11 +141,15 @@ func (p *powerCut) judgeAll(change func(*Config), most int) (n int, wrong []erro
 // that a Remove has taken; and nothing half-made. With data=writeback ext4 does not
 // order a file's bytes before the names and sizes that lead to them.
 func TestPowerCut(t *testing.T) {
-	for _, data := range []string{"ordered", "writeback"} {
-		t.Run(data, func(t *testing.T) {
-			p := newPowerCut(t, data)
-			p.work(func(*Config) {}, func(*Store) {})
-			n, wrong := p.judgeAll(func(*Config) {}, 5)
+	cases := [][2]string{{"ordered", FormatErofs}, {"writeback", FormatOverlay}}
+	if *cutAll {
+		cases = append(cases, [2]string{"writeback", FormatErofs}, [2]string{"ordered", FormatOverlay})
+	}
+	for _, c := range cases {
+		t.Run(c[0]+" "+c[1], func(t *testing.T) {
+			p := newPowerCut(t, c[0], c[1])
+			p.work(func(*Store) {})
+			n, wrong := p.judgeAll(5)
 			t.Logf("%d cuts between %d flushes", n, p.log.Flushes())
 			for _, err := range wrong {
 				t.Error(err)
@@ -167,20 +172,22 @@ func unsync(s *Store) {
 // The replay finds what a store does wrong.
 func TestPowerCutFindsMistakes(t *testing.T) {
 	for name, c := range map[string]struct {
+		format string
 		mutate func(*Store)
 		lies   bool // the disk: it forgets flushes
 		want   string
 	}{
-		"layers are not synced": {unsync, false, "damaged"},
-		"flushes are forgotten": {func(*Store) {}, true, "lost"},
+		"directories are not synced": {FormatOverlay, unsync, false, "damaged"},
+		"files are not synced":       {FormatErofs, unsync, false, "damaged"},
+		"flushes are forgotten":      {FormatErofs, func(*Store) {}, true, "lost"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPowerCut(t, "ordered")
-			p.work(func(*Config) {}, c.mutate)
+			p := newPowerCut(t, "ordered", c.format)
+			p.work(c.mutate)
 			if c.lies {
 				p.log.Forget()
 			}
-			n, wrong := p.judgeAll(func(*Config) {}, 8)
+			n, wrong := p.judgeAll(8)
 			if !strings.Contains(fmt.Sprint(wrong), c.want) {
 				t.Errorf("%d cuts found %v", n, wrong)
 			}

@@ -17,6 +17,7 @@ import (
 type powerCut struct {
 	t      *testing.T
 	data   string // ext4's data mode
+	format string // of layers
 	remote *remote
 	disk   *disk.Disk
 	log    *disk.Log
@@ -38,19 +39,17 @@ type act struct {
 }
 
 // open opens a store on a file system.
-func (p *powerCut) open(root *os.File, change func(*Config)) (*Store, error) {
-	cfg := Config{Root: fmt.Sprintf("/proc/self/fd/%d/store", root.Fd()), Network: quick, LooseLayers: -1}
-	change(&cfg)
-	return Open(cfg)
+func (p *powerCut) open(root *os.File) (*Store, error) {
+	return Open(Config{Root: fmt.Sprintf("/proc/self/fd/%d/store", root.Fd()), Format: p.format, Network: quick, LooseLayers: -1})
 }
 
-func newPowerCut(t *testing.T, data string) *powerCut {
+func newPowerCut(t *testing.T, data, format string) *powerCut {
 	t.Helper()
 	base, err := disk.Format(32 << 20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &powerCut{t: t, data: data, remote: newRemote(t), trees: map[string]digest.Digest{}, ids: map[string]string{}}
+	p := &powerCut{t: t, data: data, format: format, remote: newRemote(t), trees: map[string]digest.Digest{}, ids: map[string]string{}}
 	if p.disk, err = disk.Record(base); err != nil {
 		t.Fatal(err)
 	}
@@ -144,13 +143,13 @@ func (p *powerCut) push() {
 }
 
 // work is what the store does on the disk.
-func (p *powerCut) work(change func(*Config), mutate func(*Store)) {
+func (p *powerCut) work(mutate func(*Store)) {
 	p.push()
 	var err error
 	if p.root, err = p.disk.Mount(p.data); err != nil {
 		p.t.Fatal(err)
 	}
-	if p.store, err = p.open(p.root, change); err != nil {
+	if p.store, err = p.open(p.root); err != nil {
 		p.t.Fatal(err)
 	}
 	mutate(p.store)

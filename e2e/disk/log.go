@@ -88,22 +88,23 @@ func (l *Log) Forget() {
 }
 
 // Cuts calls yield with the cuts of a log, in order, until it returns false. Between
-// each two flushes the power goes late, with none and with all of the writes since
-// the first one on the disk, and random times more with a part of them: every second
-// time any of them, else those up to some moment, of which the last is torn.
+// each two flushes the power goes late, with none of the writes since the first one
+// on the disk, and random times more with a part of them: either any of them, or
+// those up to some moment, of which the last is torn. That all of them are there is
+// what the next cut begins with. At the end of the log nothing more is missing.
 func (l *Log) Cuts(seed uint64, random int, yield func(Cut) bool) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	disk := append([]byte{}, l.base...)
-	flushes := 0
+	all, flushes := l.Flushes(), 0
 	for from := 0; from < len(l.records); {
 		to := from
 		for to < len(l.records) && l.records[to].kind != flushed {
 			to++
 		}
 		if gap := l.records[from:to]; len(gap) > 0 {
-			for i := range 2 + random {
+			for i := range 1 + random {
 				c := l.cut(disk, gap, i, rnd)
-				c.Name = fmt.Sprintf("flush %d of %d: %s", flushes, l.Flushes(), c.Name)
+				c.Name = fmt.Sprintf("flush %d of %d: %s", flushes, all, c.Name)
 				if !yield(c) {
 					return
 				}
@@ -115,6 +116,9 @@ func (l *Log) Cuts(seed uint64, random int, yield func(Cut) bool) {
 		flushes++
 		from = to + 1
 	}
+	if n := len(l.records); n > 0 {
+		yield(Cut{Name: "the end", At: l.records[n-1].end, Image: disk})
+	}
 }
 
 // cut is the i-th cut among the writes of gap.
@@ -122,12 +126,8 @@ func (l *Log) cut(disk []byte, gap []record, i int, rnd *rand.Rand) Cut {
 	c := Cut{At: gap[len(gap)-1].end, Image: append([]byte{}, disk...)}
 	switch {
 	case i == 0:
-		c.Name = fmt.Sprintf("none of %d writes", len(gap))
-		return c
-	case i == 1:
-		c.Name = fmt.Sprintf("all of %d writes", len(gap))
-	case i%2 == 0:
-		c.Name = "some writes"
+		c.Name, gap = fmt.Sprintf("none of %d writes", len(gap)), nil
+	case rnd.IntN(2) == 0:
 		var kept []record
 		for _, r := range gap {
 			if rnd.IntN(2) == 0 {

@@ -13,6 +13,16 @@ import (
 // damaged. Join makes it anew from the layers.
 var ErrNotJoined = errors.New("the joined stack is missing or damaged")
 
+// What Check finds.
+var (
+	ErrDamaged = errors.New("the layer is not what was written")
+	ErrNoSums  = errors.New("the layer has no checksums")
+)
+
+// Wait is called before so many bytes are read, and returns when they may be; its
+// error ends the reading.
+type Wait func(bytes int) error
+
 // Driver is one format of layers on disk.
 type Driver interface {
 	// Name is the format's name in metadata and messages.
@@ -27,6 +37,11 @@ type Driver interface {
 	// Sync returns when what was written in the directories is on the disk. The
 	// directories' own names are the caller's to sync.
 	Sync(dirs []string) error
+	// Check reads a layer again, at the pace that wait sets, and compares it with
+	// what was written: ErrDamaged names what differs first, ErrNoSums says that the
+	// layer is of a time when no checksums were kept. Any other error tells nothing of
+	// the layer.
+	Check(dir string, m *Metadata, wait Wait) error
 	// Joins tells whether a stack needs, beside its layers, a directory made by
 	// Join: the same for all stacks of the format.
 	Joins() bool

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -82,7 +83,7 @@ func (u *unpacker) file(at place, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	n, err := u.fill(fd, entry.Sparse(h))
+	n, crc, err := u.fill(fd, entry.Sparse(h))
 	if err == nil && n != h.Size {
 		err = fmt.Errorf("%d bytes of %d: %w", n, h.Size, io.ErrUnexpectedEOF)
 	}
@@ -92,6 +93,9 @@ func (u *unpacker) file(at place, h *tar.Header) error {
 	if err == nil {
 		err = setTimes(fd, "", timesOf(h))
 	}
+	if err == nil {
+		err = u.sum(fd, crc)
+	}
 	if e := unix.Close(fd); err == nil {
 		err = e
 	}
@@ -99,8 +103,9 @@ func (u *unpacker) file(at place, h *tar.Header) error {
 	return err
 }
 
-// fill copies the entry's bytes to fd. Blocks of zeros of a sparse file are skipped.
-func (u *unpacker) fill(fd int, sparse bool) (n int64, err error) {
+// fill copies the entry's bytes to fd and gives their number and checksum. Blocks of
+// zeros of a sparse file are skipped.
+func (u *unpacker) fill(fd int, sparse bool) (n int64, crc uint32, err error) {
 	hole := false
 	for {
 		m, rerr := u.content.Read(u.copy)
@@ -110,15 +115,16 @@ func (u *unpacker) fill(fd int, sparse bool) (n int64, err error) {
 			err = writeAll(fd, u.copy[:m])
 		}
 		n += int64(m)
+		crc = crc32.Update(crc, castagnoli, u.copy[:m])
 		switch {
 		case err != nil:
-			return n, fmt.Errorf("write: %w", err)
+			return n, crc, fmt.Errorf("write: %w", err)
 		case rerr == io.EOF && sparse:
-			return n, unix.Ftruncate(fd, n)
+			return n, crc, unix.Ftruncate(fd, n)
 		case rerr == io.EOF:
-			return n, nil
+			return n, crc, nil
 		case rerr != nil:
-			return n, rerr
+			return n, crc, rerr
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"strconv"
@@ -15,10 +16,12 @@ import (
 
 // Inherit completes the tree root with what it needs from the trees below it,
 // nearest first: without it a directory that the archive named only as a parent
-// would hide its owner and mode in the merged view. It gives what it added.
+// would hide its owner and mode in the merged view. It gives what it added; the Sums
+// are those of the whole tree.
 func Inherit(ctx context.Context, root *os.File, needs Needs, lower []*os.File) (Result, error) {
 	u := newUnpacker(int(root.Fd()), Limits{})
 	defer u.dirs.close()
+	u.result.Sums = needs.Sums
 	i := inheritance{u, lower}
 	for _, l := range needs.Links {
 		if err := context.Cause(ctx); err != nil {
@@ -129,7 +132,11 @@ func (i inheritance) copyUp(from int, target string) error {
 	source, copied := os.NewFile(uintptr(dup(from)), target), os.NewFile(uintptr(to), target)
 	defer source.Close()
 	defer copied.Close()
-	n, err := io.Copy(copied, source)
+	sum := crc32.New(castagnoli)
+	n, err := io.Copy(io.MultiWriter(copied, sum), source)
+	if err == nil {
+		err = i.u.sum(to, sum.Sum32())
+	}
 	if err != nil {
 		return err
 	}

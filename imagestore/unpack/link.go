@@ -23,6 +23,7 @@ type Link struct {
 type Needs struct {
 	Dirs  []string // real paths, parents first
 	Links []Link
+	Sums  []Sum // of what the layer has so far, for Inherit to complete
 }
 
 // None tells that the layer is complete by itself.
@@ -110,5 +111,8 @@ func (u *unpacker) needs() Needs {
 		n.Dirs = append(n.Dirs, real)
 	}
 	slices.Sort(n.Dirs)
+	if !n.None() {
+		n.Sums = u.result.Sums
+	}
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 
@@ -25,7 +26,18 @@ type Result struct {
 	Inodes uint64      // made
 	Root   *Attributes // of the root, when the archive has an entry for it
 	Needs  Needs       // from the layers below
+	Sums   []Sum       // of the files' contents, in the order in which they were made
 }
+
+// Sum is the checksum of a file's content. The inode tells whose: of several with
+// the same one the last counts, because the file of an earlier one is gone.
+type Sum struct {
+	Inode  uint64
+	CRC32C uint32
+}
+
+// castagnoli is the polynomial that processors have an instruction for.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // EntryError is an entry that could not be unpacked.
 type EntryError struct {
@@ -163,6 +175,16 @@ func (u *unpacker) count(bytes int64) {
 	const block = 4096
 	u.result.Inodes++
 	u.result.Bytes += uint64((bytes+block-1)/block) * block
+}
+
+// sum keeps the checksum of an open file's content.
+func (u *unpacker) sum(fd int, crc uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	u.result.Sums = append(u.result.Sums, Sum{st.Ino, crc})
+	return nil
 }
 
 // finish sets the directories' times and tells what is still needed from below.

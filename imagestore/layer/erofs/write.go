@@ -37,6 +37,9 @@ func writeLayer(ctx context.Context, dir string, archive io.Reader, limits unpac
 	if err == nil {
 		err = w.finish()
 	}
+	if err == nil {
+		err = writeLayerSum(dir, f, w.tape.at)
+	}
 	if e := f.Close(); err == nil {
 		err = e
 	}

@@ -91,6 +91,7 @@ func Run(t *testing.T, open func(scratch string) (layer.Driver, error)) {
 		"shared":            shared,
 		"mixed upper":       mixedUpper,
 		"joined is pure":    joinedIsPure,
+		"check":             check,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bench{t: t, dir: t.TempDir()}

@@ -66,7 +66,11 @@ func (d *Driver) Write(ctx context.Context, dir string, archive io.Reader, limit
 		return unpack.Result{}, err
 	}
 	defer root.Close()
-	return unpack.Tree(ctx, root, archive, limits)
+	r, err := unpack.Tree(ctx, root, archive, limits)
+	if err == nil && r.Needs.None() { // else it is not complete
+		err = writeSums(dir, r.Sums)
+	}
+	return r, err
 }
 
 // Inherit implements layer.Driver.
@@ -89,7 +93,11 @@ func (d *Driver) Inherit(ctx context.Context, dir string, needs unpack.Needs, lo
 		}
 		trees = append(trees, t)
 	}
-	return unpack.Inherit(ctx, root, needs, trees)
+	r, err := unpack.Inherit(ctx, root, needs, trees)
+	if err == nil {
+		err = writeSums(dir, r.Sums)
+	}
+	return r, err
 }
 
 func openTree(dir string) (*os.File, error) {
