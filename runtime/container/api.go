@@ -7,6 +7,16 @@ import "os"
 // the caller's to close, which it may do as soon as Start or Exec returns.
 type Stdio struct{ In, Out, Err *os.File }
 
+func (s *Stdio) descriptors() [3]int {
+	fds := [3]int{-1, -1, -1}
+	for i, f := range []*os.File{s.In, s.Out, s.Err} {
+		if f != nil {
+			fds[i] = int(f.Fd())
+		}
+	}
+	return fds
+}
+
 // Started is a process that has executed its program. The files belong to the
 // caller.
 type Started struct {

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/internal/thread"
@@ -10,16 +11,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execution is one Exec under way.
+// Joining is an exec by bare descriptors. It has the caller's goroutine do
+// everything, so that a shim, which does one after the other for as long as its
+// container runs, gets by without garbage.
+type Joining struct {
+	Init    int           // pidfd of the container's first process
+	InitPID int           // and its process id
+	Process *plan.Process // what to run
+	Stdio   [3]int        // -1 is /dev/null; not used with a terminal
+
+	CgroupV1 []string // what Tasks belong to, for messages
+	Tasks    []int    // files "tasks" of v1 groups to join, open for writing
+	Cgroup   int      // a v2 group's directory to begin in; -1 is the caller's
+}
+
+// Joined is a process that has executed its program. The descriptors are the
+// caller's.
+type Joined struct {
+	PID     int
+	PIDFD   int
+	Console int // master side of the terminal, -1 without one
+}
+
+// execution is one Joining under way.
 type execution struct {
-	self    *self
-	init    int
-	process *plan.Process
-	opt     ExecOptions
-	bag     fd.Bag
-	root    int
-	files   program.Files
-	clone   program.Clone
+	self  *self
+	ask   *Joining
+	bag   fd.Bag
+	root  int
+	files program.Files
+	clone program.Clone
+
 	child   program.Child
 	console int
 }
@@ -28,49 +50,72 @@ type execution struct {
 // (its pidfd) with the process id initPID: in all of its namespaces, with the
 // root of its mount namespace. The error is a *StepError.
 func Exec(init *os.File, initPID int, p *plan.Process, opt ExecOptions) (*Started, error) {
-	self, err := ownSelf()
+	var bag fd.Bag
+	defer bag.Close()
+	tasks, cgroup, err := cgroupFiles(&bag, opt.CgroupV1, opt.CgroupV2)
 	if err != nil {
 		return nil, err
 	}
-	e := &execution{self: self, init: int(init.Fd()), process: p, opt: opt, console: -1}
+	ask := Joining{
+		Init: int(init.Fd()), InitPID: initPID, Process: p, Stdio: opt.Stdio.descriptors(),
+		CgroupV1: opt.CgroupV1, Tasks: tasks, Cgroup: cgroup,
+	}
+	var joined Joined
+	done := make(chan struct{})
+	thread.Go(func() {
+		joined, err = Join(&ask)
+		close(done)
+	})
+	<-done
+	runtime.KeepAlive(init)
+	runtime.KeepAlive(opt)
+	if err != nil {
+		return nil, err
+	}
+	return newStarted(program.Child{PID: joined.PID, PIDFD: joined.PIDFD}, joined.Console), nil
+}
+
+// Join carries a Joining out on the calling thread, to which the goroutine
+// must be locked, because the children that the thread makes from now on begin
+// in the container's PID namespace. The error is a *StepError.
+func Join(ask *Joining) (Joined, error) {
+	self, err := ownSelf()
+	if err != nil {
+		return Joined{}, err
+	}
+	e := execution{self: self, ask: ask, console: -1}
 	defer e.bag.Close()
-	if err := e.open(initPID); err != nil {
-		return nil, fail("exec", "", err)
+	if err := e.open(); err != nil {
+		return Joined{}, fail("exec", "", err)
 	}
-	done := make(chan error)
-	thread.Go(func() { done <- e.run() })
-	if err := <-done; err != nil {
-		return nil, fail("exec", "", err)
+	if err := e.run(); err != nil {
+		return Joined{}, fail("exec", "", err)
 	}
-	e.bag.Take(e.console)
-	return newStarted(e.child, e.console), nil
+	return Joined{PID: e.child.PID, PIDFD: e.child.PIDFD, Console: e.bag.Take(e.console)}, nil
 }
 
 // open opens the container's root and all that the program needs.
-func (e *execution) open(pid int) error {
-	root, err := unix.Openat(e.self.proc, itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (e *execution) open() error {
+	root, err := unix.Openat(e.self.proc, itoa(e.ask.InitPID)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fail("open root of process", itoa(pid), err)
+		return fail("open root of process", itoa(e.ask.InitPID), err)
 	}
 	e.root = e.bag.Add(root)
 	// If init is still there now, the number was its own when the root was
 	// opened.
-	if err := unix.PidfdSendSignal(e.init, 0, nil, 0); err != nil {
-		return fail("find process", itoa(pid), err)
+	if err := unix.PidfdSendSignal(e.ask.Init, 0, nil, 0); err != nil {
+		return fail("find process", itoa(e.ask.InitPID), err)
 	}
 	e.clone.Copy = e.self.copy
 	e.files = program.None()
-	e.files.Proc, e.files.Init = e.self.proc, e.init
-	e.files.Cgroups, e.clone.Cgroup, err = cgroupFiles(&e.bag, e.opt.CgroupV1, e.opt.CgroupV2)
-	if err != nil {
-		return err
-	}
-	streams, err := openStreams(&e.bag, e.opt.Stdio, e.process, e.self.null)
+	e.files.Proc, e.files.Init = e.self.proc, e.ask.Init
+	e.files.Cgroups, e.clone.Cgroup = e.ask.Tasks, e.ask.Cgroup
+	streams, err := openStreams(&e.bag, e.ask.Stdio, e.ask.Process, e.self.null)
 	streams.put(&e.files)
-	if err != nil || !e.process.Terminal {
+	if err != nil || !e.ask.Process.Terminal {
 		return err
 	}
-	master, slave, err := terminal(root, e.self.proc, e.process)
+	master, slave, err := terminal(root, e.self.proc, e.ask.Process)
 	if err != nil {
 		return fail("open terminal", "", err)
 	}
@@ -78,18 +123,18 @@ func (e *execution) open(pid int) error {
 	return nil
 }
 
-// run forks on a thread of its own, because the PID namespace of children is
-// a thread's.
+// run forks. The PID namespace of children is the calling thread's, from now
+// on.
 func (e *execution) run() error {
-	path, err := find(e.root, e.process)
+	path, err := find(e.root, e.ask.Process)
 	if err != nil {
 		return err
 	}
-	if err := unix.Setns(e.init, unix.CLONE_NEWPID); err != nil {
+	if err := unix.Setns(e.ask.Init, unix.CLONE_NEWPID); err != nil {
 		return fail("join namespace", "pid of the container", err)
 	}
-	cmd := program.Command{Path: path, Process: e.process}
-	e.child, err = program.Exec(e.opt.CgroupV1, cmd, e.files, e.self.host).Run(e.clone)
+	cmd := program.Command{Path: path, Process: e.ask.Process}
+	e.child, err = program.Exec(e.ask.CgroupV1, cmd, e.files, e.self.host).Run(e.clone)
 	if err != nil {
 		return explain(e.root, cmd, fail("exec", path, err))
 	}

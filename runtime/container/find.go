@@ -30,10 +30,10 @@ func find(root int, p *plan.Process) (string, error) {
 		if !path.IsAbs(dir) {
 			dir = path.Join("/", p.Cwd, dir)
 		}
-		candidate := dir + "/" + name
-		switch err := executable(root, candidate); err {
+		// Put together twice: what is not returned need not be kept.
+		switch err := executable(root, dir+"/"+name); err {
 		case nil:
-			return candidate, nil
+			return dir + "/" + name, nil
 		case unix.ENOENT, unix.ENOTDIR:
 		default:
 			refused = err

@@ -93,7 +93,7 @@ func (s *start) openEntrance(c *Caller) error {
 			return err
 		}
 	}
-	e.streams, err = openStreams(&s.given, stdio, &s.plan.Process, s.self.null)
+	e.streams, err = openStreams(&s.given, stdio.descriptors(), &s.plan.Process, s.self.null)
 	return err
 }
 

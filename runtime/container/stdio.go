@@ -1,8 +1,6 @@
 package container
 
 import (
-	"os"
-
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/runtime/program"
@@ -13,27 +11,23 @@ import (
 // child can take them from in any order; -1 is none.
 type streams struct{ in, out, err int }
 
-// openStreams makes them of the caller's files; a process with a terminal has
+// openStreams makes them of the caller's files, -1 being the null device; a process with a terminal has
 // none.
-func openStreams(bag *fd.Bag, stdio Stdio, p *plan.Process, null int) (streams, error) {
+func openStreams(bag *fd.Bag, stdio [3]int, p *plan.Process, null int) (streams, error) {
 	if p.Terminal {
 		return streams{-1, -1, -1}, nil
 	}
 	s := streams{null, null, null}
-	for _, one := range []struct {
-		file *os.File
-		fd   *int
-		name string
-	}{{stdio.In, &s.in, "stdin"}, {stdio.Out, &s.out, "stdout"}, {stdio.Err, &s.err, "stderr"}} {
-		if one.file == nil {
+	for i, into := range [3]*int{&s.in, &s.out, &s.err} {
+		if stdio[i] < 0 {
 			continue
 		}
-		n, err := bag.Above(int(one.file.Fd()), program.FirstFree)
+		n, err := bag.Above(stdio[i], program.FirstFree)
 		if err != nil {
-			return s, fail("set up stdio", one.name, err)
+			return s, fail("set up stdio", [3]string{"stdin", "stdout", "stderr"}[i], err)
 		}
 		give(n, p.UID)
-		*one.fd = n
+		*into = n
 	}
 	return s, nil
 }

@@ -21,7 +21,7 @@ func FD(root int, path string, flags int) (int, error) {
 
 func openat2(dir int, path string, how *unix.OpenHow) (fd int, err error) {
 	for range attempts {
-		fd, err = unix.Openat2(dir, path, how)
+		fd, err = call(dir, path, how)
 		if err != unix.EAGAIN && err != unix.EINTR {
 			return fd, err
 		}

@@ -49,14 +49,17 @@ func (p *Process) Encode() []byte {
 
 // DecodeProcess reads what Process.Encode wrote, as strictly as Decode.
 func DecodeProcess(b []byte) (*Process, error) {
-	r := &reader{buf: b}
-	r.header(processMagic)
 	p := &Process{}
-	p.code(r)
-	if err := r.end(); err != nil {
+	if err := p.decode(&reader{buf: b}); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+func (p *Process) decode(r *reader) error {
+	r.header(processMagic)
+	p.code(r)
+	return r.end()
 }
 
 // coder is a walk over the fields, which writer and reader implement: one
@@ -78,7 +81,7 @@ type coder interface {
 
 func list[T any](c coder, s *[]T, each func(*T)) {
 	n := c.count(len(*s))
-	if n > 0 && len(*s) == 0 {
+	if n > 0 && cap(*s) == 0 {
 		*s = make([]T, 0, min(n, 64))
 	}
 	for i := range n {
@@ -151,11 +154,11 @@ func (p *Process) code(c coder) {
 	c.u32(&p.GID)
 	list(c, &p.Groups, c.u32)
 	c.i32(&p.Umask)
-	for _, set := range []*uint64{
-		&p.Caps.Bounding, &p.Caps.Effective, &p.Caps.Permitted, &p.Caps.Inheritable, &p.Caps.Ambient,
-	} {
-		c.u64(set)
-	}
+	c.u64(&p.Caps.Bounding)
+	c.u64(&p.Caps.Effective)
+	c.u64(&p.Caps.Permitted)
+	c.u64(&p.Caps.Inheritable)
+	c.u64(&p.Caps.Ambient)
 	c.bool(&p.NoNewPrivs)
 	c.bytes(&p.Seccomp)
 	c.u32(&p.SeccompFlags)

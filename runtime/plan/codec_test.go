@@ -3,6 +3,7 @@ package plan
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -63,6 +64,29 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A Decoder gives what DecodeProcess gives, whatever came before, and nothing
+// to the garbage collector.
+func TestDecoder(t *testing.T) {
+	var d Decoder
+	whole, bare := &sample().Process, &Process{}
+	long := &Process{Args: []string{strings.Repeat("a", maxKept+1)}}
+	for i, want := range []*Process{whole, bare, long, bare, whole} {
+		b := want.Encode()
+		got, err := d.Process(b)
+		clear(b) // the result does not look at it
+		if err != nil || !bytes.Equal(got.Encode(), want.Encode()) {
+			t.Errorf("%d: got %+v, %v", i, got, err)
+		}
+	}
+	if _, err := d.Process([]byte(processMagic)); err == nil {
+		t.Error("half a process is taken")
+	}
+	b := whole.Encode()
+	if n := testing.AllocsPerRun(100, func() { _, _ = d.Process(b) }); n > 0 {
+		t.Errorf("%v allocations a process", n)
+	}
+}
+
 func TestDecodeIsStrict(t *testing.T) {
 	good := sample().Encode()
 	for n := range good {
@@ -106,6 +130,10 @@ func FuzzDecodeProcess(f *testing.F) {
 		p, err := DecodeProcess(b)
 		if err == nil && !bytes.Equal(p.Encode(), b) {
 			t.Errorf("two encodings of one process: %q", b)
+		}
+		q, same := new(Decoder).Process(b)
+		if (err == nil) != (same == nil) || (err == nil && !bytes.Equal(q.Encode(), b)) {
+			t.Errorf("the decoders disagree over %q: %v, %v", b, err, same)
 		}
 	})
 }

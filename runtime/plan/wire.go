@@ -41,8 +41,9 @@ func (w *writer) count(n int) int {
 // reader takes fields off the front of buf. After the first error every
 // further field is its zero value.
 type reader struct {
-	buf []byte
-	err error
+	buf   []byte
+	err   error
+	alias bool // texts and bytes stay where they are in buf
 }
 
 func (r *reader) fail() {
@@ -97,7 +98,15 @@ func (r *reader) num(limit uint64) uint64 {
 func (r *reader) u64(v *uint64) { *v = r.num(1<<64 - 1) }
 func (r *reader) u32(v *uint32) { *v = uint32(r.num(1<<32 - 1)) }
 func (r *reader) u16(v *uint16) { *v = uint16(r.num(1<<16 - 1)) }
-func (r *reader) str(v *string) { *v = string(r.take(r.num(MaxEncoded))) }
+
+func (r *reader) str(v *string) {
+	b := r.take(r.num(MaxEncoded))
+	if r.alias {
+		*v = text(b)
+		return
+	}
+	*v = string(b)
+}
 
 func (r *reader) i32(v *int32) {
 	u := uint32(r.num(1<<32 - 1))
@@ -121,7 +130,12 @@ func (r *reader) bool(v *bool) {
 }
 
 func (r *reader) bytes(v *[]byte) {
-	if b := r.take(r.num(MaxEncoded)); len(b) > 0 {
+	b := r.take(r.num(MaxEncoded))
+	switch {
+	case len(b) == 0:
+	case r.alias:
+		*v = b
+	default:
 		*v = append([]byte(nil), b...)
 	}
 }

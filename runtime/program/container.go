@@ -9,7 +9,7 @@ import (
 // that runs it has already joined or made every namespace but the cgroup
 // one, mounted all but procfs, and has the container's root as its own.
 func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
-	b := newBuilder(112)
+	b := newBuilder(roomy)
 	b.cgroups(p.Cgroup.V1, f.Cgroups)
 	for _, n := range p.Namespaces {
 		if n.Type == unix.CLONE_NEWCGROUP && n.Path == "" {
@@ -35,7 +35,7 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 
 // Exec builds the program of a further process of a container.
 func Exec(cgroups []string, cmd Command, f Files, h Host) *Program {
-	b := newBuilder(72)
+	b := newBuilder(roomy)
 	b.cgroups(cgroups, f.Cgroups)
 	// The PID namespace is the one that the thread set for its children.
 	const all = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP

@@ -2,6 +2,7 @@ package program
 
 import (
 	"runtime"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -66,7 +67,12 @@ type image struct {
 	ops  []rawOp
 	regs [registers]uintptr
 	msg  message
-	keep []any // what arguments point at and the program does not hold
+
+	// What arguments point at and the program does not hold. None of it is
+	// appended to once something points at it.
+	text    []byte
+	texts   []unsafe.Pointer
+	filters []unix.SockFprog
 }
 
 // fork makes the child. It returns when the child has executed its program or
@@ -167,25 +173,58 @@ func walk(im *image) {
 	}
 }
 
-// lower makes the image and keeps it in p, which also forces it onto the
-// heap.
-func (p *Program) lower() *image {
-	im := &image{ops: make([]rawOp, len(p.ops))}
-	for i := range p.ops {
-		o, r := &p.ops[i], &im.ops[i]
-		r.nr, r.out, r.unless, r.skipOK = o.Call.Nr, uint8(o.Out), uint8(o.Unless), o.SkipOK
-		for k, s := range o.On {
-			r.on[k].errno, r.on[k].skip = uint16(s.Errno), s.N
-		}
-		for k, a := range o.Args {
-			r.arg[k], r.reg[k] = im.value(p, a)
+// reset forgets the last program, but keeps the memory.
+func (im *image) reset() {
+	clear(im.texts)
+	clear(im.filters)
+	if cap(im.text) > maxKept {
+		im.text, im.texts = nil, nil
+	}
+	im.args, im.pidfd, im.msg, im.regs = cloneArgs{}, 0, message{}, [registers]uintptr{}
+	im.ops, im.text, im.texts, im.filters = im.ops[:0], im.text[:0], im.texts[:0], im.filters[:0]
+}
+
+// reserve makes room for all that value will append.
+func (im *image) reserve(p *Program) {
+	text, texts, filters := 0, 0, 0
+	for _, list := range p.lists {
+		texts += len(list) + 1
+		for _, s := range list {
+			text += len(s) + 1
 		}
 	}
-	p.lowered = im
+	for i := range p.ops {
+		for k := range p.ops[i].Args {
+			if p.ops[i].Args[k].kind == filter {
+				filters++
+			}
+		}
+	}
+	im.text = slices.Grow(im.text[:0], text+1)
+	im.texts = slices.Grow(im.texts[:0], texts)
+	im.filters = slices.Grow(im.filters[:0], filters)
+	im.ops = slices.Grow(im.ops[:0], len(p.ops))[:len(p.ops)]
+}
+
+// lower makes the image, in the memory of the program's builder, which is on
+// the heap.
+func (p *Program) lower() *image {
+	im := &p.from.image
+	im.reserve(p)
+	for i := range p.ops {
+		o, r := &p.ops[i], &im.ops[i]
+		*r = rawOp{nr: o.Call.Nr, out: uint8(o.Out), unless: uint8(o.Unless), skipOK: o.SkipOK}
+		for k, s := range o.On {
+			r.on[k].errno, r.on[k].skip = s.Errno, s.N
+		}
+		for k := range o.Args {
+			r.arg[k], r.reg[k] = im.value(p, &o.Args[k])
+		}
+	}
 	return im
 }
 
-func (im *image) value(p *Program, a Arg) (value uintptr, reg uint8) {
+func (im *image) value(p *Program, a *Arg) (value uintptr, reg uint8) {
 	switch a.kind {
 	case register:
 		return 0, uint8(a.reg)
@@ -194,29 +233,23 @@ func (im *image) value(p *Program, a Arg) (value uintptr, reg uint8) {
 	case vector:
 		return im.vector(p.lists[a.num]), 0
 	case filter:
-		f := &unix.SockFprog{
+		im.filters = append(im.filters, unix.SockFprog{
 			Len:    uint16(len(a.buf) / filterSize),
 			Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(a.buf))),
-		}
-		im.keep = append(im.keep, f)
-		return uintptr(unsafe.Pointer(f)), 0
+		})
+		return uintptr(unsafe.Pointer(&im.filters[len(im.filters)-1])), 0
 	}
 	return uintptr(a.num), 0
 }
 
-// vector copies the strings behind one another into one allocation and
-// returns the array of pointers to them that execve takes.
+// vector copies the strings behind one another and returns the array of
+// pointers to them that execve takes.
 func (im *image) vector(list []string) uintptr {
-	size := 0
+	first := len(im.texts)
 	for _, s := range list {
-		size += len(s) + 1
+		im.texts = append(im.texts, unsafe.Add(unsafe.Pointer(unsafe.SliceData(im.text)), len(im.text)))
+		im.text = append(append(im.text, s...), 0)
 	}
-	text := make([]byte, 0, size+1)
-	ptrs := make([]unsafe.Pointer, len(list)+1)
-	for i, s := range list {
-		ptrs[i] = unsafe.Add(unsafe.Pointer(unsafe.SliceData(text)), len(text))
-		text = append(append(text, s...), 0)
-	}
-	im.keep = append(im.keep, text, ptrs)
-	return uintptr(unsafe.Pointer(unsafe.SliceData(ptrs)))
+	im.texts = append(im.texts, nil)
+	return uintptr(unsafe.Pointer(&im.texts[first]))
 }

@@ -1,7 +1,5 @@
 package program
 
-import "golang.org/x/sys/unix"
-
 // Reg is a register of the child. The zero Reg is "none"; registers start
 // out as 0, which no call of a program returns as a descriptor.
 type Reg uint8
@@ -26,7 +24,7 @@ type Op struct {
 // Skip says that Errno is not an error of the call, and how many calls to
 // leave out when it comes. The zero Skip says nothing.
 type Skip struct {
-	Errno unix.Errno
+	Errno uint16 // a unix.Errno
 	N     uint16
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // String prints the program, one call a line, for people and for golden
@@ -36,7 +38,7 @@ func (o *Op) print(b *strings.Builder, index int, lists [][]string) {
 	b.WriteByte(')')
 	for _, s := range o.On {
 		if s.Errno != 0 {
-			b.WriteString("  " + errnoName(s.Errno) + ": +" + itoa(int(s.N)))
+			b.WriteString("  " + errnoName(unix.Errno(s.Errno)) + ": +" + itoa(int(s.N)))
 		}
 	}
 	if o.SkipOK > 0 {

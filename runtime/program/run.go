@@ -14,9 +14,9 @@ const filterSize = 8
 
 // Program is a list of calls; the last one executes another program.
 type Program struct {
-	ops     []Op
-	lists   [][]string // of the arguments that are arrays of strings
-	lowered *image     // what the last Run's child walked
+	ops   []Op
+	lists [][]string // of the arguments that are arrays of strings
+	from  *builder   // whose memory all of it is
 }
 
 // Ops returns the calls.
@@ -53,8 +53,9 @@ type Clone struct {
 // Run makes a child that walks the program, and returns when the child has
 // executed its last call, or with a *Failure when any of them failed. Then
 // the child is dead and reaped. Run must be called on a locked thread, whose
-// namespaces the child gets.
+// namespaces the child gets. The program is over when it returns.
 func (p *Program) Run(c Clone) (Child, error) {
+	defer p.from.release()
 	if err := p.check(); err != nil {
 		return Child{}, err
 	}
@@ -86,6 +87,7 @@ func (p *Program) Run(c Clone) (Child, error) {
 // Warm does everything of Run that has no effect outside of this process's
 // memory.
 func (p *Program) Warm() {
+	defer p.from.release()
 	_ = p.check()
 	p.lower()
 }

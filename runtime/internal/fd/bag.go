@@ -1,23 +1,37 @@
 package fd
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
 
-// Bag holds descriptors that are closed together.
-type Bag struct{ fds []int }
+	"golang.org/x/sys/unix"
+)
+
+// Bag holds descriptors that are closed together. The first few need no
+// allocation.
+type Bag struct {
+	few  [16]int
+	n    int
+	more []int
+}
 
 // Add puts fd into the bag and returns it.
 func (b *Bag) Add(fd int) int {
-	b.fds = append(b.fds, fd)
+	if b.n < len(b.few) {
+		b.few[b.n] = fd
+		b.n++
+	} else {
+		b.more = append(b.more, fd)
+	}
 	return fd
 }
 
 // Take removes fd from the bag, so that it stays open.
 func (b *Bag) Take(fd int) int {
-	for i, have := range b.fds {
-		if have == fd {
-			b.fds = append(b.fds[:i], b.fds[i+1:]...)
-			break
-		}
+	if i := slices.Index(b.few[:b.n], fd); i >= 0 {
+		b.n--
+		b.few[i] = b.few[b.n]
+	} else if i := slices.Index(b.more, fd); i >= 0 {
+		b.more = slices.Delete(b.more, i, i+1)
 	}
 	return fd
 }
@@ -25,10 +39,13 @@ func (b *Bag) Take(fd int) int {
 // Close closes what is in the bag. Nothing here was written through, so an
 // error of close has nothing to tell.
 func (b *Bag) Close() {
-	for _, fd := range b.fds {
+	for _, fd := range b.few[:b.n] {
 		_ = unix.Close(fd)
 	}
-	b.fds = nil
+	for _, fd := range b.more {
+		_ = unix.Close(fd)
+	}
+	b.n, b.more = 0, nil
 }
 
 // Above returns fd itself if it is at least low, else a duplicate that is.
