@@ -57,7 +57,7 @@ func (c *Client) Exec(ctx context.Context, r ExecRequest) (*ExecProcess, error) 
 	if r.Process.Terminal {
 		files = []*os.File{nil, nil, nil}
 	}
-	m := &proto.Exec{ID: p.ID, In: files[0] != nil, Out: files[1] != nil, Err: files[2] != nil, Process: r.Process.Encode()}
+	m := &proto.Exec{ID: []byte(p.ID), In: files[0] != nil, Out: files[1] != nil, Err: files[2] != nil, Process: r.Process.Encode()}
 	if len(m.Process) > proto.MaxInline {
 		f, err := memfd("process", m.Process)
 		if err != nil {

@@ -102,8 +102,8 @@ func (c *Client) event(v proto.Verb, body []byte) error {
 			return err
 		}
 		c.mu.Lock()
-		p := c.execs[m.ID]
-		delete(c.execs, m.ID)
+		p := c.execs[string(m.ID)]
+		delete(c.execs, string(m.ID))
 		c.mu.Unlock()
 		p.finish(m.Code, nil)
 	case proto.VerbDetached:

@@ -17,9 +17,9 @@ const maxShimLog = 1 << 20
 
 // environment is all that a shim gets: settings for a small Go runtime. One
 // processor, because the loop is one goroutine; GOGC so that the heap, which
-// is collected at 4 MiB by default, is collected at 1; nothing that
-// a container could inherit.
-var environment = []string{"GOMAXPROCS=1", "GOGC=25", "GOTRACEBACK=single"}
+// is collected at 4 MiB by default, is collected at 1; no buffers for profiles,
+// which each thread has; nothing that a container could inherit.
+var environment = []string{"GOMAXPROCS=1", "GOGC=25", "GOTRACEBACK=single", "GODEBUG=profstackdepth=0"}
 
 // helloTime bounds the time from a spawn or a connect to the shim's hello.
 const helloTime = 10 * time.Second

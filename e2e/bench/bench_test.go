@@ -74,7 +74,7 @@ func TestTargets(t *testing.T) {
 			e.Of(sampleName(phase, n)).Add(50)
 		}
 	}
-	for _, name := range []string{pssShims, pssDaemon} {
+	for _, name := range []string{pssShims, pssUsed, pssDaemon} {
 		e.Of(name).Add(1)
 	}
 	b.starts.Of(limitPlain).Add(1)
@@ -86,7 +86,7 @@ func TestTargets(t *testing.T) {
 	}
 	for _, want := range []string{
 		"pod up 50.0 ms <= 6.00 no", "x <= 4.70 no", "x <= 1.60 yes", "ExecSync 50.0 ms <= 2.00 no",
-		"pod up without the plugins 50.0 ms <= 7.00 no", "pods/s >= 60.0 no", "MiB <= 0.80 no", "MiB <= 40.0 yes",
+		"pod up without the plugins 50.0 ms <= 7.00 no", "pods/s >= 60.0 no", "each pod 1.00 MiB <= 0.80 no", "after 200 execs 1.00 MiB <= 0.80 no", "MiB <= 40.0 yes",
 		"StopContainer(0) 50.0 ms <= 3.00 no", "ContainerStats 50.0 ms <= 0.40 no", "pod down 50.0 ms <= 6.00 no",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {

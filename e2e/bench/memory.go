@@ -12,9 +12,39 @@ import (
 // The names of the memory samples, in MiB.
 const (
 	pssShims  = "pss shims"
+	pssUsed   = "pss shim after execs"
 	pssSpares = "pss spares"
 	pssDaemon = "pss daemon"
 )
+
+// usedExecs is how many execs a shim has behind it when it is weighed alone.
+const usedExecs = 200
+
+// shims finds the processes that are the parents of payloads.
+func shims(processes []process) map[int]bool {
+	out := map[int]bool{}
+	for _, p := range processes {
+		if p.name == filepath.Base(pauseProgram) {
+			out[p.parent] = true
+		}
+	}
+	return out
+}
+
+// weighUsed takes the PSS of the heaviest shim, which is that of the pod with
+// the execs.
+func (e *endpoint) weighUsed() error {
+	heaviest := 0.0
+	for pid := range shims(readProcesses()) {
+		got, err := pss(map[int]bool{pid: true})
+		if err != nil {
+			return err
+		}
+		heaviest = max(heaviest, got)
+	}
+	e.Of(pssUsed).Add(heaviest)
+	return nil
+}
 
 // weigh takes the PSS of the daemon, of the shims (the processes that are the
 // parents of payloads) and of the daemon's other children: shims that wait.
@@ -25,13 +55,8 @@ func (e *endpoint) weigh(pods int) error {
 	if err != nil {
 		return err
 	}
-	shims, spares := map[int]bool{}, map[int]bool{}
 	processes := readProcesses()
-	for _, p := range processes {
-		if p.name == filepath.Base(pauseProgram) {
-			shims[p.parent] = true
-		}
-	}
+	shims, spares := shims(processes), map[int]bool{}
 	for _, p := range processes {
 		if p.parent == daemon && !shims[p.pid] {
 			spares[p.pid] = true

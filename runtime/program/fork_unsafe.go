@@ -229,13 +229,13 @@ func (im *image) value(p *Program, a *Arg) (value uintptr, reg uint8) {
 	case register:
 		return 0, uint8(a.reg)
 	case buffer:
-		return uintptr(unsafe.Pointer(unsafe.SliceData(a.buf))), 0
+		return uintptr(unsafe.Pointer(a.at)), 0
 	case vector:
 		return im.vector(p.lists[a.num]), 0
 	case filter:
 		im.filters = append(im.filters, unix.SockFprog{
-			Len:    uint16(len(a.buf) / filterSize),
-			Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(a.buf))),
+			Len:    uint16(a.num / filterSize),
+			Filter: (*unix.SockFilter)(unsafe.Pointer(a.at)),
 		})
 		return uintptr(unsafe.Pointer(&im.filters[len(im.filters)-1])), 0
 	}

@@ -42,7 +42,7 @@ type Arg struct {
 	reg  Reg
 	num  uint64
 	text string // form's parameter
-	buf  []byte
+	at   *byte  // a buffer of num bytes
 }
 
 type argKind uint8
@@ -50,9 +50,9 @@ type argKind uint8
 const (
 	number   argKind = iota
 	register         // the value of reg
-	buffer           // the address of buf
+	buffer           // the address of at
 	vector           // the address of a NULL-terminated array of the program's list num
-	filter           // the address of a struct sock_fprog over buf
+	filter           // the address of a struct sock_fprog over at
 )
 
 // form is how an argument is printed.
@@ -67,8 +67,8 @@ const (
 	atBits        // flags of open_tree and AT_
 	attrBits      // MOUNT_ATTR_
 	namespaceBits // CLONE_NEW
-	cString       // buf up to its zero byte, quoted
-	plain         // buf, quoted
+	cString       // the buffer up to its zero byte, quoted
+	plain         // the buffer, quoted
 	openHow       // struct open_how
 	mountAttr     // attr_set of struct mount_attr
 	limits        // struct rlimit64
@@ -87,10 +87,10 @@ func fd(n int, what string) Arg { return Arg{num: uint64(n), form: role, text: w
 func as(n uint64, f form) Arg { return Arg{num: n, form: f} }
 
 func from(r Reg) Arg            { return Arg{kind: register, reg: r} }
-func raw(b []byte, as form) Arg { return Arg{kind: buffer, buf: b, form: as} }
-func bpf(prog []byte) Arg       { return Arg{kind: filter, buf: prog} }
+func raw(b []byte, as form) Arg { return Arg{kind: buffer, form: as}.with(b) }
+func bpf(prog []byte) Arg       { return Arg{kind: filter}.with(prog) }
 func opaque(b []byte, text string) Arg {
-	return Arg{kind: buffer, buf: b, form: named, text: text}
+	return Arg{kind: buffer, form: named, text: text}.with(b)
 }
 
 var (

@@ -60,7 +60,7 @@ func (a Arg) print(lists [][]string) string {
 		}
 		return "[" + strings.Join(quoted, " ") + "]"
 	case filter:
-		return "{" + itoa(len(a.buf)/filterSize) + " instructions}"
+		return "{" + itoa(int(a.num)/filterSize) + " instructions}"
 	case buffer:
 		return a.printBuffer()
 	}
@@ -84,14 +84,15 @@ func (a Arg) print(lists [][]string) string {
 }
 
 func (a Arg) printBuffer() string {
-	word := func(i int) uint64 { return binary.NativeEndian.Uint64(a.buf[8*i:]) }
-	half := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(a.buf[4*i:])) }
+	buf := a.bytes()
+	word := func(i int) uint64 { return binary.NativeEndian.Uint64(buf[8*i:]) }
+	half := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(buf[4*i:])) }
 	digits := func(v uint64) string { return strconv.FormatUint(v, 16) }
 	switch a.form {
 	case cString:
-		return strconv.Quote(string(a.buf[:len(a.buf)-1]))
+		return strconv.Quote(string(buf[:len(buf)-1]))
 	case plain:
-		return strconv.Quote(string(a.buf))
+		return strconv.Quote(string(buf))
 	case openHow:
 		return "{" + flagText(word(0), openFlags) + " " + flagText(word(2), resolveFlags) + "}"
 	case mountAttr:
@@ -101,7 +102,7 @@ func (a Arg) printBuffer() string {
 	case capData:
 		return "{eff " + digits(half(3)<<32|half(0)) + " perm " + digits(half(4)<<32|half(1)) + " inh " + digits(half(5)<<32|half(2)) + "}"
 	case groups:
-		text := make([]string, len(a.buf)/4)
+		text := make([]string, len(buf)/4)
 		for i := range text {
 			text[i] = strconv.FormatUint(half(i), 10)
 		}

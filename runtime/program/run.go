@@ -155,7 +155,7 @@ func (p *Program) cut(a Arg) bool {
 			}
 		}
 	}
-	return a.kind == buffer && a.form == cString && bytes.IndexByte(a.buf, 0) != len(a.buf)-1
+	return a.kind == buffer && a.form == cString && bytes.IndexByte(a.bytes(), 0) != int(a.num)-1
 }
 
 func errno(err error) unix.Errno {

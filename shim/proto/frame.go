@@ -74,11 +74,15 @@ type Head struct {
 // Body is one of the messages of this package.
 type Body interface{ code(c coder) }
 
-// Append appends the message to b. body may be nil.
-func Append(b []byte, h Head, body Body) []byte {
+func (h Head) append(b []byte) []byte {
 	b = append(b, byte(h.Kind), byte(h.Verb))
 	b = binary.LittleEndian.AppendUint16(b, h.Files)
-	b = binary.LittleEndian.AppendUint32(b, h.ID)
+	return binary.LittleEndian.AppendUint32(b, h.ID)
+}
+
+// Append appends the message to b. body may be nil.
+func Append(b []byte, h Head, body Body) []byte {
+	b = h.append(b)
 	if body == nil {
 		return b
 	}
@@ -105,9 +109,5 @@ func Parse(b []byte) (Head, []byte, error) {
 	return h, b[headSize:], nil
 }
 
-// Decode reads a body. Byte slices in the result alias body.
-func Decode(body []byte, into Body) error {
-	r := &reader{buf: body}
-	into.code(r)
-	return r.err
-}
+// Decode is Room.Decode in a room of its own.
+func Decode(body []byte, into Body) error { return new(Room).Decode(body, into) }

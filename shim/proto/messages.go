@@ -54,7 +54,7 @@ type Detach struct{ ID uint32 }
 // Exec asks for one more process. Files: those that are true, in order, then
 // the encoded process if Process is empty.
 type Exec struct {
-	ID           string
+	ID           []byte
 	In, Out, Err bool
 	Process      []byte
 }
@@ -70,7 +70,7 @@ type Exited struct{ Exit Exit }
 
 // ExecExited says that an exec's process has exited.
 type ExecExited struct {
-	ID           string
+	ID           []byte
 	Code, Signal int32
 }
 
@@ -107,8 +107,8 @@ func (m *State) code(c coder) {
 	i64(c, &m.StartedAt)
 	flag(c, &m.Exited)
 	u32(c, &m.Execs)
-	c.num(&m.LogErrors)
-	c.num(&m.LogLost)
+	u64(c, &m.LogErrors)
+	u64(c, &m.LogLost)
 }
 
 func (m *Signal) code(c coder) {
@@ -133,7 +133,7 @@ func (m *Attached) code(c coder) { u32(c, &m.ID) }
 func (m *Detach) code(c coder) { u32(c, &m.ID) }
 
 func (m *Exec) code(c coder) {
-	c.text(&m.ID, maxName)
+	c.bytes(&m.ID, maxName)
 	flag(c, &m.In)
 	flag(c, &m.Out)
 	flag(c, &m.Err)
@@ -147,7 +147,7 @@ func (m *Kill) code(c coder) { c.text(&m.Exec, maxName) }
 func (m *Exited) code(c coder) { m.Exit.code(c) }
 
 func (m *ExecExited) code(c coder) {
-	c.text(&m.ID, maxName)
+	c.bytes(&m.ID, maxName)
 	i32(c, &m.Code)
 	i32(c, &m.Signal)
 }

@@ -24,11 +24,11 @@ func bodies() []Body {
 		&Attach{In: true, Err: true},
 		&Attached{ID: 8},
 		&Detach{ID: 8},
-		&Exec{ID: "e", Out: true, Process: []byte{1, 2, 3}},
+		&Exec{ID: []byte("e"), Out: true, Process: []byte{1, 2, 3}},
 		&ExecStarted{PID: 5},
 		&Kill{Exec: "e"},
 		&Exited{Exit: Exit{Code: -1, Signal: 9, At: 123456789, OOM: true}},
-		&ExecExited{ID: "e", Code: 137, Signal: 9},
+		&ExecExited{ID: []byte("e"), Code: 137, Signal: 9},
 		&Detached{ID: 1, Reason: "slow"},
 		&Failure{Code: CodeStep, Step: "mount", Object: "/proc", Errno: 1, Detail: "d"},
 	}

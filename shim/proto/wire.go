@@ -11,14 +11,17 @@ var ErrFormat = errors.New("malformed message")
 // coder is a walk over the fields of a body. writer and reader implement it,
 // so that one list of fields serves both ways.
 type coder interface {
-	num(v *uint64)
+	num(v uint64) uint64 // what is written, or what was read
 	text(s *string, limit int)
 	bytes(b *[]byte, limit int)
 }
 
 type writer struct{ buf []byte }
 
-func (w *writer) num(v *uint64) { w.buf = binary.AppendUvarint(w.buf, *v) }
+func (w *writer) num(v uint64) uint64 {
+	w.buf = binary.AppendUvarint(w.buf, v)
+	return v
+}
 
 // text cuts what is too long: only messages for people can be.
 func (w *writer) text(s *string, limit int) {
@@ -46,21 +49,21 @@ func (r *reader) fail() {
 	r.buf, r.err = nil, ErrFormat
 }
 
-func (r *reader) num(v *uint64) {
+func (r *reader) num(v uint64) uint64 {
 	if len(r.buf) == 0 {
-		return
+		return v
 	}
 	n, size := binary.Uvarint(r.buf)
 	if size <= 0 {
 		r.fail()
-		return
+		return v
 	}
-	*v, r.buf = n, r.buf[size:]
+	r.buf = r.buf[size:]
+	return n
 }
 
 func (r *reader) take(limit int) []byte {
-	var n uint64
-	r.num(&n)
+	n := r.num(0)
 	if n > uint64(limit) || n > uint64(len(r.buf)) {
 		r.fail()
 		return nil
@@ -77,28 +80,28 @@ func (r *reader) bytes(b *[]byte, limit int) { *b = r.take(limit) }
 // u32, u16, i32, i64 and flag are the narrower fields, on top of num.
 
 func u32(c coder, v *uint32) {
-	n := uint64(*v)
-	c.num(&n)
+	n := c.num(uint64(*v))
 	narrow(c, n, 1<<32-1)
 	*v = uint32(n)
 }
 
 func u16(c coder, v *uint16) {
-	n := uint64(*v)
-	c.num(&n)
+	n := c.num(uint64(*v))
 	narrow(c, n, 1<<16-1)
 	*v = uint16(n)
 }
 
-func i64(c coder, v *int64) {
-	n := uint64(*v<<1) ^ uint64(*v>>63)
-	c.num(&n)
-	*v = int64(n>>1) ^ -int64(n&1)
+func u64(c coder, v *uint64) { *v = c.num(*v) }
+
+func zigzag(c coder, v int64) int64 {
+	n := c.num(uint64(v<<1) ^ uint64(v>>63))
+	return int64(n>>1) ^ -int64(n&1)
 }
 
+func i64(c coder, v *int64) { *v = zigzag(c, *v) }
+
 func i32(c coder, v *int32) {
-	n := int64(*v)
-	i64(c, &n)
+	n := zigzag(c, int64(*v))
 	if int64(int32(n)) != n {
 		narrow(c, 1, 0)
 	}
@@ -110,7 +113,7 @@ func flag(c coder, v *bool) {
 	if *v {
 		n = 1
 	}
-	c.num(&n)
+	n = c.num(n)
 	narrow(c, n, 1)
 	*v = n == 1
 }

@@ -26,7 +26,7 @@ func (s *server) addConn(fd int) (*conn, error) {
 // ready takes one message; more of them make the next round.
 func (c *conn) ready(uint32) {
 	buf := c.s.buffer()
-	n, files, err := proto.Receive(c.fd, buf)
+	n, files, err := c.s.room.Receive(c.fd, buf)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
@@ -34,14 +34,14 @@ func (c *conn) ready(uint32) {
 		c.close()
 		return
 	}
-	c.s.busy++
 	h, body, err := proto.Parse(buf[:n])
 	if err != nil || h.Kind != proto.Request || int(h.Files) != len(files) {
 		proto.CloseAll(files)
 		c.close()
 		return
 	}
-	c.s.serve(c, request{Head: h, body: body, files: files})
+	c.s.request = request{Head: h, room: &c.s.room, body: body, files: files}
+	c.s.serve(c, &c.s.request)
 }
 
 // close forgets the client. What it started beside the container ends with
@@ -79,8 +79,7 @@ func (c *conn) send(h proto.Head, body proto.Body, files ...int) {
 		return
 	}
 	h.Files = uint16(len(files))
-	var room [512]byte
-	if err := proto.Send(c.fd, proto.Append(room[:0], h, body), files...); err != nil {
+	if err := proto.Send(c.fd, c.s.room.Append(h, body), files...); err != nil {
 		c.close()
 	}
 }

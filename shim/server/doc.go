@@ -20,13 +20,15 @@
 // of exits, SIGCHLD interrupts the wait for orphans that the kernel has
 // handed to the shim (it is a child subreaper), and one wait4 loop reaps them all.
 // Everything that is read or written without a limit on its time is
-// non-blocking. A client that does not read is cut off. After some idle time
-// the shim gives memory back to the kernel.
+// non-blocking. A client that does not read is cut off. What recurs (execs,
+// messages, output) leaves no garbage; after some idle time the buffers go back
+// to the kernel.
 //
 // # What it does not do
 //
 // It writes nothing outside the container's directory, the log file, and the
 // cgroups below the container's that it makes for execs. It decides nothing
 // about restarts, time limits or signals to send: the daemon does. It does not
-// use package net, and starts no goroutine; package container has its threads.
+// use package net. Other goroutines than the loop touch nothing of the server: a
+// joiner has a thread, as package container has.
 package server

@@ -56,7 +56,7 @@ func (s *server) ended(ws unix.WaitStatus) {
 	s.exit = proto.Exit{At: now.UnixNano(), OOM: s.oom.grown()}
 	s.exit.Code, s.exit.Signal = exitCode(ws)
 	s.phase, s.deadline = draining, now.Add(drainTime)
-	s.poll.remove(int(s.init.pidfd.Fd()))
+	s.poll.remove(s.init.pidfd)
 	if !s.ownPIDs {
 		// With the first process the container is over, as it is in a
 		// PID namespace of its own, where the kernel sees to it.
@@ -155,7 +155,7 @@ func (s *server) waitAll() {
 		if err == unix.ECHILD {
 			return
 		}
-		fds := []unix.PollFd{{Fd: int32(s.init.pidfd.Fd()), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(s.init.pidfd), Events: unix.POLLIN}}
 		_, _ = unix.Poll(fds, 1)
 	}
 }

@@ -6,12 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mailbox brings work of other threads to the loop, which is the only one to
-// touch the server.
+// mailbox brings execs from their joiners back to the loop, which is the only
+// one to touch the server.
 type mailbox struct {
-	fd   int // an eventfd
-	mu   sync.Mutex
-	work []func()
+	fd    int // an eventfd
+	mu    sync.Mutex
+	execs []*exec
+	taken []*exec // the memory of the last round
 }
 
 func newMailbox() (*mailbox, error) {
@@ -22,10 +23,10 @@ func newMailbox() (*mailbox, error) {
 	return &mailbox{fd: fd}, nil
 }
 
-// post has the loop call f.
-func (m *mailbox) post(f func()) {
+// post has the loop take e up again.
+func (m *mailbox) post(e *exec) {
 	m.mu.Lock()
-	m.work = append(m.work, f)
+	m.execs = append(m.execs, e)
 	m.mu.Unlock()
 	// One that is full already wakes the loop as well.
 	_, _ = unix.Write(m.fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
@@ -35,10 +36,10 @@ func (m *mailbox) ready(uint32) {
 	var count [8]byte
 	_, _ = unix.Read(m.fd, count[:])
 	m.mu.Lock()
-	work := m.work
-	m.work = nil
+	m.execs, m.taken = m.taken[:0], m.execs
 	m.mu.Unlock()
-	for _, f := range work {
-		f()
+	for _, e := range m.taken {
+		e.begin()
 	}
+	clear(m.taken)
 }

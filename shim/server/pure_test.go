@@ -22,12 +22,25 @@ func TestParseOOM(t *testing.T) {
 	}
 }
 
+func TestParsePrivate(t *testing.T) {
+	for text, want := range map[string]int{
+		"1234 567 67 1 0 89 0\n": 500, "1 2 1 ": 1, "": 0, "12 3": 0, "x": 0,
+	} {
+		if got := parsePrivate([]byte(text)); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+	if got := private(); got < 100<<10 {
+		t.Errorf("own private memory is %d", got)
+	}
+}
+
 func TestValidID(t *testing.T) {
 	for id, want := range map[string]bool{
 		"a": true, "A-b_9": true, strings.Repeat("x", 64): true,
 		"": false, strings.Repeat("x", 65): false, "a/b": false, "..": false, "a b": false, "é": false, "a/../b": false,
 	} {
-		if got := validID(id); got != want {
+		if got := validID([]byte(id)); got != want {
 			t.Errorf("%q: %v", id, got)
 		}
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"os"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +22,6 @@ const (
 	idleTime    = 2 * time.Second // until orphans are looked for once more and memory is given back
 	drainTime   = time.Second     // how long output is read after the exit
 	retryTime   = time.Second     // between attempts to write the exit record
-	trimAfter   = 64              // messages between two times that memory is given back
 	noFile      = -1
 	noDeadline  = -1
 )
@@ -54,30 +52,40 @@ type server struct {
 	ownPIDs   bool // the first process's end ends all others
 	init      *process
 	startedAt time.Time
+	handle    *os.File // init's pidfd
 	oom       oomCounter
 	log       *crilog.Log
 	pumps     []*pump
 	stdin     *stdin
 	console   int // master side of the terminal
 
-	execs       map[string]*exec
+	execs       []*exec
+	place       place
+	free        *joiner                 // one that waits
 	starting    int                     // of execs, those that have not begun
 	strays      map[int]unix.WaitStatus // exits of nobody known, while some are starting
-	later       *mailbox                // of what other threads have for the loop
-	leftGroups  []string                // cgroups of ended execs in which something still runs
+	later       *mailbox
 	attachments map[uint32]*attachment
 	lastAttach  uint32
+
+	// What one message after the other uses; see proto.Room.
+	room    proto.Room
+	request request
+	asked   proto.Exec
+	started proto.ExecStarted
+	over    proto.ExecExited
+	unused  *exec // one that is over
 
 	exit     proto.Exit
 	deadline time.Time // draining: when to stop reading, or to try again to write the record
 	buf      []byte    // for reading; not kept between calls
-	busy     int       // messages since memory was given back
+	floor    int       // private memory after the last collection
 }
 
 // process is a child of the shim.
 type process struct {
 	pid   int
-	pidfd *os.File
+	pidfd int
 }
 
 // ready does nothing: the reaping after each round of events finds the exit.
@@ -137,7 +145,7 @@ func newServer() (*server, error) {
 		poll: p, later: later, strays: map[int]unix.WaitStatus{}, conns: map[*conn]struct{}{},
 		dir: noFile, lock: noFile, listen: noFile, console: noFile,
 		oom:         oomCounter{fd: noFile},
-		execs:       map[string]*exec{},
+		place:       place{dir: noFile},
 		attachments: map[uint32]*attachment{},
 	}, nil
 }
@@ -168,25 +176,6 @@ func msec(d time.Duration) int {
 		return -1
 	}
 	return int((d + time.Millisecond - 1) / time.Millisecond)
-}
-
-// rest is what an idle shim does once before it waits without end. A garbage
-// collection costs some 200 KiB of the runtime's own memory, so it is worth its
-// price only after a start, whose garbage is twice that, or much work.
-func (s *server) rest() {
-	s.removeGroups()
-	if s.busy < trimAfter {
-		return
-	}
-	s.busy = 0
-	if s.buf != nil {
-		_ = unix.Munmap(s.buf)
-		s.buf = nil
-	}
-	if s.log != nil {
-		s.log.Trim()
-	}
-	debug.FreeOSMemory()
 }
 
 // buffer is the read buffer, outside the heap so that rest can give it back.

@@ -150,7 +150,7 @@ func (s *server) launch(m *proto.Start, p *plan.Plan, mounts detached, tell func
 			if err := s.adopt(started, m); err != nil {
 				return err
 			}
-			s.phase, s.startedAt, s.busy = running, time.Now(), trimAfter
+			s.phase, s.startedAt = running, time.Now()
 			tell(&proto.Started{PID: uint32(s.init.pid), StartedAt: s.startedAt.UnixNano()})
 			return nil
 		},
@@ -160,8 +160,8 @@ func (s *server) launch(m *proto.Start, p *plan.Plan, mounts detached, tell func
 
 // adopt makes the container's first process the shim's.
 func (s *server) adopt(started *container.Started, m *proto.Start) error {
-	s.init = &process{pid: started.PID, pidfd: started.PIDFD}
-	if err := s.poll.add(int(s.init.pidfd.Fd()), unix.EPOLLIN, s.init); err != nil {
+	s.handle, s.init = started.PIDFD, &process{pid: started.PID, pidfd: int(started.PIDFD.Fd())}
+	if err := s.poll.add(s.init.pidfd, unix.EPOLLIN, s.init); err != nil {
 		return s.abandon("watch container", err)
 	}
 	if started.Console != nil {

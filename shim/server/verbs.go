@@ -14,6 +14,7 @@ import (
 // verb takes them out.
 type request struct {
 	proto.Head
+	room  *proto.Room
 	body  []byte
 	files []int
 }
@@ -51,7 +52,7 @@ var verbs = [...]verb{
 	proto.VerbAbort:      (*server).serveAbort,
 }
 
-func (s *server) serve(c *conn, r request) {
+func (s *server) serve(c *conn, r *request) {
 	defer func() { proto.CloseAll(r.files) }()
 	if int(r.Verb) >= len(verbs) || verbs[r.Verb] == nil {
 		c.fail(r.Head, proto.Refuse(proto.CodeUnsupported, "unknown verb"))
@@ -61,7 +62,7 @@ func (s *server) serve(c *conn, r request) {
 		c.fail(r.Head, proto.Refuse(proto.CodeState, "no container yet"))
 		return
 	}
-	body, err := verbs[r.Verb](s, c, &r)
+	body, err := verbs[r.Verb](s, c, r)
 	switch body.(type) {
 	case replied:
 		return
@@ -75,7 +76,7 @@ func (s *server) serve(c *conn, r request) {
 
 // decode reads the body of a request.
 func (r *request) decode(into proto.Body) error {
-	if err := proto.Decode(r.body, into); err != nil {
+	if err := r.room.Decode(r.body, into); err != nil {
 		return proto.Refuse(proto.CodeInvalid, "malformed body")
 	}
 	return nil
@@ -117,13 +118,13 @@ func (s *server) serveSignal(_ *conn, r *request) (proto.Body, error) {
 		if sig == unix.SIGKILL {
 			s.oom.rebase() // what came before is not why the container ends now
 		}
-		return nil, step("signal", "init", unix.PidfdSendSignal(int(s.init.pidfd.Fd()), sig, nil, 0))
+		return nil, step("signal", "init", unix.PidfdSendSignal(s.init.pidfd, sig, nil, 0))
 	}
-	e := s.execs[m.Exec]
+	e := s.findExec(m.Exec)
 	if e == nil || !e.runs() {
 		return nil, proto.Refuse(proto.CodeNotFound, "exec "+m.Exec+" not found")
 	}
-	return nil, step("signal", "exec "+m.Exec, unix.PidfdSendSignal(int(e.pidfd.Fd()), sig, nil, 0))
+	return nil, step("signal", "exec "+m.Exec, unix.PidfdSendSignal(e.pidfd, sig, nil, 0))
 }
 
 // signalAll signals every process of the container: by its cgroup, or when it
@@ -138,10 +139,10 @@ func (s *server) signalAll(sig unix.Signal) error {
 	}
 	for _, e := range s.execs {
 		if e.runs() {
-			_ = unix.PidfdSendSignal(int(e.pidfd.Fd()), sig, nil, 0)
+			_ = unix.PidfdSendSignal(e.pidfd, sig, nil, 0)
 		}
 	}
-	return unix.PidfdSendSignal(int(s.init.pidfd.Fd()), sig, nil, 0)
+	return unix.PidfdSendSignal(s.init.pidfd, sig, nil, 0)
 }
 
 // groupDir is the cgroup that holds all of the container.
@@ -194,7 +195,7 @@ func (s *server) serveAbort(*conn, *request) (proto.Body, error) {
 // shared out to hierarchies that it has not reached yet.
 func (s *server) killAll() error {
 	_ = s.signalAll(unix.SIGKILL)
-	err := unix.PidfdSendSignal(int(s.init.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	err := unix.PidfdSendSignal(s.init.pidfd, unix.SIGKILL, nil, 0)
 	if err == unix.ESRCH {
 		return nil
 	}

@@ -12,8 +12,9 @@ import (
 // passes bounds the killing of a v1 group whose processes fork meanwhile.
 const passes = 50
 
-// Make makes the directory of a new group.
-func Make(dir string) error { return unix.Mkdir(dir, 0o755) }
+// Tasks opens the file of a v1 group through which a child of clone moves
+// itself there; see package container for why it is this one.
+func Tasks(dir string) (int, error) { return unix.Open(dir+"/tasks", unix.O_WRONLY|unix.O_CLOEXEC, 0) }
 
 // Kill kills every process of the group and of the groups below. A group that
 // is gone is no error. cgroup.kill (v2 only, Linux 5.14) takes all at once;
