@@ -193,6 +193,10 @@ func (r *racer) step(rnd *rand.Rand) {
 		if _, err := r.store.Usage(); err != nil {
 			r.fail("usage: %v", err)
 		}
+		// At no moment is there anything that belongs to nothing.
+		if orphans, err := r.store.Orphans(); err != nil || len(orphans) > 0 {
+			r.fail("orphans %v, %v", orphans, err)
+		}
 	}
 }
 

@@ -73,7 +73,8 @@ func TestPathsFollowTheirRoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for got, want := range map[string]string{
-		c.Socket: "/tmp/n1/run/varve.sock", c.Network.CacheDir: "/tmp/n1/lib/cni",
+		c.Admin.Socket: "/tmp/n1/run/admin.sock",
+		c.Socket:       "/tmp/n1/run/varve.sock", c.Network.CacheDir: "/tmp/n1/lib/cni",
 		c.Network.DefaultNetwork.DataDir: "/tmp/n1/lib/cni/leases",
 	} {
 		if got != want {
@@ -84,6 +85,10 @@ func TestPathsFollowTheirRoots(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
+		"admin: {socket: admin.sock}":     `admin.socket: "admin.sock" is not an absolute path`,
+		"admin: {socket: /x}\nsocket: /x": "admin.socket: /x is the CRI's socket",
+		"admin: {sokcet: /x}":             "admin.sokcet: no such field; did you mean socket?",
+
 		"sockte: /x":                             "sockte: no such field; did you mean socket?",
 		"Socket: /x":                             "Socket: no such field; did you mean socket?",
 		"network: {defaultNetwork: {brigde: x}}": "network.defaultNetwork.brigde: no such field; did you mean bridge?",
