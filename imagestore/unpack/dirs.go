@@ -27,7 +27,7 @@ type dirs struct {
 	open  map[string]*dir
 	clock uint64
 	// made is told of each directory that was missing and was made.
-	made func(real string)
+	made func(real string) error
 }
 
 type dir struct {
@@ -35,7 +35,7 @@ type dir struct {
 	used uint64
 }
 
-func newDirs(root int, made func(string)) *dirs {
+func newDirs(root int, made func(string) error) *dirs {
 	return &dirs{root: root, open: map[string]*dir{}, made: made}
 }
 
@@ -135,7 +135,9 @@ func (d *dirs) make(p string) (int, string, error) {
 	if err := plain(made); err != nil {
 		return -1, "", err
 	}
-	d.made(real)
+	if err := d.made(real); err != nil {
+		return -1, "", err
+	}
 	return made, real, nil
 }
 

@@ -46,6 +46,11 @@ func (u *unpacker) directory(at place, h *tar.Header) error {
 		return err
 	}
 	delete(u.implicit, real)
+	if _, kept := u.dirTimes[real]; !kept {
+		if err := u.keep(real); err != nil {
+			return err
+		}
+	}
 	u.dirTimes[real] = timesOf(h)
 	return setOpen(fd, h)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"strconv"
 
@@ -19,10 +20,13 @@ import (
 // would hide its owner and mode in the merged view. It gives what it added; the Sums
 // are those of the whole tree.
 func Inherit(ctx context.Context, root *os.File, needs Needs, lower []*os.File) (Result, error) {
-	u := newUnpacker(int(root.Fd()), Limits{})
+	u := newUnpacker(int(root.Fd()), Limits{Entries: math.MaxInt64})
 	defer u.dirs.close()
 	u.result.Sums = needs.Sums
-	i := inheritance{u, lower}
+	i := inheritance{u: u, own: newVeil(int(root.Fd()))}
+	for _, l := range lower {
+		i.lower = append(i.lower, newVeil(int(l.Fd())))
+	}
 	for _, l := range needs.Links {
 		if err := context.Cause(ctx); err != nil {
 			return Result{}, err
@@ -36,6 +40,9 @@ func Inherit(ctx context.Context, root *os.File, needs Needs, lower []*os.File) 
 		dirs = append(dirs, real)
 	}
 	for _, real := range dirs {
+		if err := context.Cause(ctx); err != nil {
+			return Result{}, err
+		}
 		if err := i.dir(real); err != nil {
 			return Result{}, &EntryError{real, err}
 		}
@@ -48,7 +55,8 @@ var errHidden = errors.New("hidden by a layer above")
 
 type inheritance struct {
 	u     *unpacker
-	lower []*os.File
+	own   veil
+	lower []veil
 }
 
 // dir copies the attributes of the directory that the layers below show at real.
@@ -159,42 +167,60 @@ func dup(fd int) int {
 // find opens what the layers below show at real: the nearest one that has it,
 // unless one above that hides it. This layer's own opaque directories hide too.
 func (i inheritance) find(real string, flags uint64) (int, error) {
-	if hides(i.u.dirs.root, real, true) {
+	if i.own.hides(real) {
 		return -1, errHidden
 	}
+	up, _ := entry.Split(real)
 	for _, layer := range i.lower {
-		fd, err := openBeneath(int(layer.Fd()), real, flags)
+		fd, err := openBeneath(layer.root, real, flags)
 		if err == nil {
 			return fd, nil
 		}
 		if err != unix.ENOENT && err != unix.ENOTDIR && err != unix.ELOOP && err != unix.ENXIO {
 			return -1, err
 		}
-		if err != unix.ENOENT || hides(int(layer.Fd()), real, false) {
+		if err != unix.ENOENT || layer.hides(up) {
 			return -1, errHidden
 		}
 	}
 	return -1, unix.ENOENT
 }
 
-// hides tells whether a layer has an opaque directory on the way to real, or at
-// it when self is set.
-func hides(root int, real string, self bool) bool {
-	for p := real; p != ""; p, _ = entry.Split(p) {
-		if p == real && !self {
-			continue
+// veil tells what a layer hides from those below it. It remembers the answers: a
+// path of two thousand directories, each of which asks for all above it, would
+// otherwise cost minutes.
+type veil struct {
+	root   int
+	hidden map[string]bool // by real path
+}
+
+func newVeil(root int) veil { return veil{root, map[string]bool{"": isOpaque(root)}} }
+
+// hides tells whether the layer has an opaque directory at real or on the way to it.
+func (v veil) hides(real string) bool {
+	var asked []string
+	p, hidden := real, false
+	for ; ; p, _ = entry.Split(p) {
+		if known, ok := v.hidden[p]; ok {
+			hidden = known
+			break
 		}
-		fd, err := openBeneath(root, p, unix.O_RDONLY|unix.O_DIRECTORY)
+		asked = append(asked, p)
+		fd, err := openBeneath(v.root, p, unix.O_RDONLY|unix.O_DIRECTORY)
 		if err != nil {
 			continue
 		}
-		opaque := isOpaque(fd)
+		hidden = isOpaque(fd)
 		_ = unix.Close(fd)
-		if opaque {
-			return true
+		if hidden {
+			break
 		}
 	}
-	return false
+	// What was asked lies at or below the path at which the answer was found.
+	for _, p := range asked {
+		v.hidden[p] = hidden
+	}
+	return hidden
 }
 
 // copyAttributes makes to's owner, mode, extended attributes and times those of from.

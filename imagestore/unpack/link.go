@@ -42,7 +42,7 @@ func (u *unpacker) link(at place, h *tar.Header) error {
 	err = u.linkTo(at, target)
 	if err == unix.ENOENT {
 		u.links = append(u.links, Link{Name: at.real(), Target: target})
-		return nil
+		return u.keep(at.real() + target)
 	}
 	if err != nil {
 		return fmt.Errorf("hard link to %.300q: %w", h.Linkname, err)
@@ -74,6 +74,9 @@ func (u *unpacker) linkTo(at place, target string) error {
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return errors.New("the target is a directory")
+	}
+	if isWhiteout(fd, base) {
+		return errors.New("the target is hidden by this layer")
 	}
 	// Getting the target's parent may have closed the link's own, if the cache is full.
 	dir, err := u.dirs.get(at.parent)

@@ -84,6 +84,7 @@ type unpacker struct {
 	limits  Limits
 	entries int64
 	written int64
+	kept    int64 // bytes of names
 	result  Result
 	copy    []byte
 	content io.Reader // of the entry at hand
@@ -102,11 +103,34 @@ func newUnpacker(root int, limits Limits) *unpacker {
 		dirTimes: map[string][]unix.Timespec{},
 		implicit: map[string]struct{}{},
 	}
-	u.dirs = newDirs(root, func(real string) {
+	u.dirs = newDirs(root, func(real string) error {
 		u.implicit[real] = struct{}{}
 		u.count(0)
+		// An inode as well, and one entry can ask for two thousand.
+		return errors.Join(u.oneMore(), u.keep(real))
 	})
 	return u
+}
+
+// oneMore counts an entry, or a directory that none describes.
+func (u *unpacker) oneMore() error {
+	if u.entries++; u.entries > u.limits.Entries {
+		return fmt.Errorf("more than %d entries: %w", u.limits.Entries, ErrLimit)
+	}
+	return nil
+}
+
+// maxKept bounds the names that are kept in memory until the archive ends: a
+// million directories with paths of 4 KiB compress to a few megabytes.
+const maxKept = 128 << 20
+
+// keep counts a name that is kept.
+func (u *unpacker) keep(name string) error {
+	const perName = 64 // of a map or a list, about
+	if u.kept += int64(len(name)) + perName; u.kept > maxKept {
+		return fmt.Errorf("names of directories and links of more than %d bytes: %w", maxKept, ErrLimit)
+	}
+	return nil
 }
 
 // place is where an entry goes: its open parent, that one's real path, and the
@@ -138,8 +162,8 @@ var makers = map[byte]func(*unpacker, place, *tar.Header) error{
 }
 
 func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
-	if u.entries++; u.entries > u.limits.Entries {
-		return fmt.Errorf("more than %d entries: %w", u.limits.Entries, ErrLimit)
+	if err := u.oneMore(); err != nil {
+		return err
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
@@ -159,6 +183,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return u.root(h)
 	}
 	up, base := entry.Split(name)
+	if ignored, err := entry.Beneath(up); ignored || err != nil {
+		return err
+	}
 	fd, real, err := u.dirs.parent(up)
 	if err != nil {
 		return err

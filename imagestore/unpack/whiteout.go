@@ -56,6 +56,13 @@ func isWhiteout(parent int, name string) bool {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
 }
 
+// IsOpaque tells whether a directory of a layer hides what lies below it.
+func IsOpaque(dir string) bool {
+	var value [2]byte
+	n, err := unix.Lgetxattr(dir, opaqueXattr, value[:])
+	return err == nil && n == 1 && value[0] == 'y'
+}
+
 // isOpaque tells whether an open directory hides what lies below it.
 func isOpaque(fd int) bool {
 	var value [2]byte

@@ -19,3 +19,7 @@ func opened(scratch string) (*Driver, error) {
 func TestDriver(t *testing.T) {
 	layertest.Run(t, func(scratch string) (layer.Driver, error) { return opened(scratch) })
 }
+
+func TestHostileLayers(t *testing.T) {
+	layertest.RunHostile(t, func(scratch string) (layer.Driver, error) { return opened(scratch) })
+}

@@ -91,6 +91,9 @@ func (e *entries) add(h *tar.Header, content io.Reader, offset int64) error {
 		return e.root(h)
 	}
 	up, base := entry.Split(name)
+	if ignored, err := entry.Beneath(up); ignored || err != nil {
+		return err
+	}
 	dir, real, err := e.paths.parent(up)
 	if err != nil {
 		return err

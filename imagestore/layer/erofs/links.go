@@ -69,6 +69,8 @@ func (e *entries) linkTo(at place, target string) error {
 		return unix.ENOENT
 	case e.tree.Is(id, erofs.TypeDirectory):
 		return errors.New("the target is a directory")
+	case e.tree.IsWhiteout(id):
+		return errors.New("the target is hidden by this layer")
 	}
 	return e.tree.Link(at.dir, at.base, id)
 }

@@ -36,7 +36,7 @@ func Tar(t testing.TB, entries ...tar.Header) []byte {
 			h.Mode = 0o755
 		}
 		if err := w.WriteHeader(&h); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%.300q: %v", h.Name, err)
 		}
 		if _, err := io.WriteString(w, body); err != nil {
 			t.Fatal(err)

@@ -137,7 +137,12 @@ func (d *Driver) Close() error { return nil }
 func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 	trees := make([]string, 0, len(s.Layers)+2)
 	for _, l := range s.Layers {
-		trees = append(trees, filepath.Join(l, treeName))
+		tree := filepath.Join(l, treeName)
+		trees = append(trees, tree)
+		// Overlay looks for the mark everywhere but at a layer's root.
+		if unpack.IsOpaque(tree) {
+			break
+		}
 	}
 	return d.Over(trees, s)
 }

@@ -59,3 +59,7 @@ func TestNothingInTheMountTable(t *testing.T) {
 		t.Errorf("a mount of ours is in the mount table:\n%s", b)
 	}
 }
+
+func TestHostileLayers(t *testing.T) {
+	layertest.RunHostile(t, func(scratch string) (layer.Driver, error) { return New(scratch) })
+}

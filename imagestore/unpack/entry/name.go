@@ -2,6 +2,7 @@ package entry
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"strings"
 )
@@ -46,6 +47,24 @@ const (
 	opaqueName     = ".wh..wh..opq"
 	aufsPrefix     = ".wh..wh." // aufs' own bookkeeping, which old images carry
 )
+
+// Beneath tells whether an entry with the parent up is one of another program's
+// notes, as what aufs kept in .wh..wh.plnk is. Below a whiteout's own name nothing
+// can be: the directory would hide something when the layer is written anew.
+func Beneath(up string) (ignored bool, err error) {
+	if !strings.Contains(up, whiteoutPrefix) {
+		return false, nil
+	}
+	for component := range strings.SplitSeq(up, "/") {
+		switch {
+		case strings.HasPrefix(component, aufsPrefix):
+			return true, nil
+		case strings.HasPrefix(component, whiteoutPrefix):
+			return false, fmt.Errorf("the parent %.300q is a whiteout", component)
+		}
+	}
+	return false, nil
+}
 
 // Hiding is what an entry's name says about the layers below.
 type Hiding int
