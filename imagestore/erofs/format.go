@@ -70,7 +70,6 @@ type superblock struct {
 	root    uint16 // nid
 	devices uint16
 	table   uint16 // of devices, in slots
-	uuid    [16]byte
 }
 
 // encode gives the first DataStart bytes of the file.
@@ -84,7 +83,6 @@ func (s *superblock) encode() []byte {
 	le.PutUint64(b[16:], s.inodes)
 	le.PutUint32(b[36:], s.blocks)
 	le.PutUint32(b[40:], s.meta)
-	copy(b[48:64], s.uuid[:])
 	copy(b[64:80], "varve")
 	incompat := uint32(incompatChunked)
 	if s.devices > 0 {
@@ -106,14 +104,6 @@ func checksum(block []byte) uint32 {
 	return ^crc32.Checksum(b[:], castagnoli)
 }
 
-// start is where what Write writes begins: the device table or the inodes.
-func (s *superblock) start() int64 {
-	if s.devices > 0 {
-		return int64(s.table) * slotSize
-	}
-	return int64(s.meta) * BlockSize
-}
-
 // decodeSuperblock checks the first bytes of a file.
 func decodeSuperblock(head []byte) (s superblock, err error) {
 	if len(head) < superAt+BlockSize {
@@ -131,12 +121,10 @@ func decodeSuperblock(head []byte) (s superblock, err error) {
 	case incompat&^(incompatChunked|incompatDevices) != 0:
 		return s, damaged("features %#x", incompat)
 	}
-	s = superblock{
+	return superblock{
 		inodes: le.Uint64(b[16:]), blocks: le.Uint32(b[36:]), meta: le.Uint32(b[40:]),
 		root: le.Uint16(b[14:]), devices: le.Uint16(b[86:]), table: le.Uint16(b[88:]),
-	}
-	copy(s.uuid[:], b[48:])
-	return s, nil
+	}, nil
 }
 
 // Device is a file that a joined file system takes data from.

@@ -1,7 +1,6 @@
 package erofs
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"strings"
@@ -49,30 +48,12 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 		return nil, err
 	}
 	m := &Image{r: r, super: super, meta: int64(super.meta) * BlockSize, end: int64(super.blocks) * BlockSize}
-	if m.end > size || super.start() < DataStart || super.start() > m.meta || m.meta >= m.end {
+	if m.end > size || m.meta < DataStart || m.meta >= m.end {
 		return nil, damaged("metadata from %d to %d in a file of %d bytes", m.meta, m.end, size)
 	}
 	m.left = m.end - m.meta
 	return m, nil
 }
-
-// Verify reads all that Write wrote, and tells whether it is still the same. The
-// data before it is not looked at.
-func (m *Image) Verify() error {
-	start := m.super.start()
-	digest := sha256.New()
-	n, err := io.Copy(digest, io.NewSectionReader(m.r, start, m.end-start))
-	if err != nil {
-		return fmt.Errorf("erofs metadata from %d: %w", start+n, err)
-	}
-	if [16]byte(digest.Sum(nil)) != m.super.uuid {
-		return damaged("the metadata is not what was written")
-	}
-	return nil
-}
-
-// Devices is the number of files that data comes from beside the image itself.
-func (m *Image) Devices() int { return int(m.super.devices) }
 
 // Blocks is the file's length, for a Device.
 func (m *Image) Blocks() uint32 { return m.super.blocks }

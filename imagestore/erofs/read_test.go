@@ -23,7 +23,7 @@ func sealed(b []byte) []byte {
 	return b
 }
 
-// Each byte of the metadata, changed: never a panic, and Verify sees all of them.
+// Each byte of the metadata, changed: never a panic, and no error but that of the format.
 func TestDamagedBytes(t *testing.T) {
 	whole := written(t, sample(t, 60))
 	start := 1 << 20
@@ -37,9 +37,6 @@ func TestDamagedBytes(t *testing.T) {
 			j := NewJoined(ample)
 			if err := j.Apply(m, 1); err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrFull) {
 				t.Errorf("byte %d: %v", i, err)
-			}
-			if i%64 == 0 && !errors.Is(m.Verify(), ErrFormat) {
-				t.Errorf("byte %d: Verify did not see it", i)
 			}
 		}
 	}
@@ -108,9 +105,6 @@ func TestReadErrors(t *testing.T) {
 	m := must[*Image](t)(Open(broken{bytes.NewReader(whole)}, int64(len(whole))))
 	if err := NewJoined(ample).Apply(m, 1); !errors.Is(err, io.ErrNoProgress) || errors.Is(err, ErrFormat) {
 		t.Errorf("apply: %v", err)
-	}
-	if err := m.Verify(); !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("verify: %v", err)
 	}
 }
 

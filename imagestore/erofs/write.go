@@ -2,7 +2,6 @@ package erofs
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/bits"
@@ -14,8 +13,8 @@ const writeBuffer = 256 << 10
 // Write writes the tree from the offset at on, a multiple of DataStart, then the
 // superblock, and gives the file's length. Extents of device 0 are blocks of the
 // same file, those of device n are of devices[n-1]. The same tree gives the same
-// bytes, and the UUID is a digest of them for Verify. It does not sync. The tree's
-// entries are put in order, and the tree may be used on.
+// bytes. It does not sync. The tree's entries are put in order, and the tree may be
+// used on.
 func (t *Tree) Write(f io.WriterAt, at int64, devices []Device) (size int64, err error) {
 	if at < DataStart || at%DataStart != 0 || len(devices) > 1<<16-1 || len(devices) > 0 && at/slotSize >= 1<<16 {
 		return 0, fmt.Errorf("erofs metadata of %d devices at %d: not a place for it", len(devices), at)
@@ -30,9 +29,7 @@ func (t *Tree) Write(f io.WriterAt, at int64, devices []Device) (size int64, err
 	if size/BlockSize > nullBlock {
 		return 0, fmt.Errorf("an erofs file of %d bytes: %w", size, ErrFull)
 	}
-	digest := sha256.New()
-	out := io.MultiWriter(io.NewOffsetWriter(f, at), digest)
-	w := &writer{l: l, t: t, out: bufio.NewWriterSize(out, writeBuffer), at: at, plain: uint32(plain / BlockSize)}
+	w := &writer{l: l, t: t, out: bufio.NewWriterSize(io.NewOffsetWriter(f, at), writeBuffer), at: at, plain: uint32(plain / BlockSize)}
 	for _, d := range devices {
 		w.write(d.encode())
 	}
@@ -53,7 +50,6 @@ func (t *Tree) Write(f io.WriterAt, at int64, devices []Device) (size int64, err
 		inodes: uint64(len(l.order)), blocks: uint32(size / BlockSize), meta: uint32(meta / BlockSize), root: uint16(l.slots[Root]),
 		devices: uint16(len(devices)), table: uint16(at / slotSize),
 	}
-	copy(super.uuid[:], digest.Sum(nil))
 	_, err = f.WriteAt(super.encode(), 0)
 	return size, err
 }

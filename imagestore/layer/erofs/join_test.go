@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-cri/varve/imagestore/erofs"
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/layer/overlay"
 	"github.com/varve-cri/varve/imagestore/unpack"
@@ -186,4 +187,50 @@ func TestLinkToNothing(t *testing.T) {
 			t.Errorf("%s: overlay takes it", name)
 		}
 	}
+}
+
+// A layer whose metadata is damaged is told by its name.
+func TestDamagedLayer(t *testing.T) {
+	layers := layersOf(t, archive(t, e{name: "d/a", body: "x"}), archive(t, e{name: "d/b", body: "y"}))
+	f, err := os.OpenFile(layers[1]+"/"+layerFile, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last inodes are those of d and its file.
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xee}, 200), st.Size()-erofs.BlockSize+64); err != nil {
+		t.Fatal(err)
+	}
+	err = writeStack(t.Context(), t.TempDir(), layers)
+	if !errors.Is(err, erofs.ErrFormat) || !strings.Contains(err.Error(), filepath.Base(layers[1])) {
+		t.Errorf("join: %v", err)
+	}
+	if err := os.Truncate(layers[1]+"/"+layerFile, 100); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeStack(t.Context(), t.TempDir(), layers); !errors.Is(err, erofs.ErrFormat) {
+		t.Errorf("cut off: %v", err)
+	}
+}
+
+// Each layer is a file system by itself, and overlay understands what it hides.
+func TestLayersUnderOverlay(t *testing.T) {
+	lower := archive(t, e{name: "a", body: "1"}, e{name: "d/", kind: tar.TypeDir}, e{name: "d/x", body: "x"}, e{name: "d/y", body: "y"}, e{name: "o/", kind: tar.TypeDir}, e{name: "o/below", body: "b"})
+	upper := archive(t, e{name: "a", body: "2"}, e{name: "d/", kind: tar.TypeDir}, e{name: "d/.wh.x"}, e{name: "o/", kind: tar.TypeDir}, e{name: "o/.wh..wh..opq"}, e{name: "o/own", body: "own"})
+	layers := layersOf(t, lower, upper)
+	d, err := overlay.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	f, err := d.Over([]string{mounted(t, layers[0]+"/"+layerFile), mounted(t, layers[1]+"/"+layerFile)}, layer.Stack{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	asOverlay(t, seen(t, joined(t, lower, upper)), seen(t, fmt.Sprintf("/proc/self/fd/%d", f.Fd())))
 }

@@ -69,7 +69,7 @@ type look struct {
 // seen looks at all below root, which ends in no slash.
 func seen(t testing.TB, root string) map[string]look {
 	t.Helper()
-	all, first := map[string]look{}, map[uint64]string{}
+	all, first := map[string]look{}, map[[2]uint64]string{}
 	var walk func(p string)
 	walk = func(p string) {
 		l, ino := lookAt(t, root+"/"+p)
@@ -125,7 +125,7 @@ func typeBits(m fs.FileMode) uint32 {
 	return unix.S_IFREG
 }
 
-func lookAt(t testing.TB, p string) (look, uint64) {
+func lookAt(t testing.TB, p string) (look, [2]uint64) {
 	t.Helper()
 	var st unix.Stat_t
 	if err := unix.Lstat(p, &st); err != nil {
@@ -146,7 +146,7 @@ func lookAt(t testing.TB, p string) (look, uint64) {
 	case unix.S_IFCHR, unix.S_IFBLK:
 		l.rdev = st.Rdev
 	}
-	return l, st.Ino
+	return l, [2]uint64{st.Dev, st.Ino}
 }
 
 func sum(t testing.TB, p string) string {
