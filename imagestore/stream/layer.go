@@ -26,6 +26,7 @@ type Pass struct {
 // NewPass begins to read blob. To interrupt it, make blob's Read fail, then Close.
 func NewPass(blob io.Reader, l Layer) (*Pass, error) {
 	packed := NewVerifier(blob, "blob "+l.Blob.String(), l.Blob, l.Size)
+	packed.miss = ErrBlob
 	p := &Pass{blob: NewAhead(packed, packedBytes, nil)}
 	z, err := Inflate(p.blob)
 	if err != nil {

@@ -12,6 +12,10 @@ import (
 // ErrMismatch is for bytes that are not what their digest or size says.
 var ErrMismatch = errors.New("content mismatch")
 
+// ErrBlob is the ErrMismatch of a blob as it came: another registry may have the
+// right one.
+var ErrBlob = fmt.Errorf("%w", ErrMismatch)
+
 // ErrTooLarge is for a stream that goes on beyond its limit.
 var ErrTooLarge = errors.New("too large")
 
@@ -25,12 +29,13 @@ type Verifier struct {
 	n    int64
 	hash hash.Hash
 	err  error
+	miss error // what a mismatch is
 }
 
 // NewVerifier verifies r against want, which must be valid, and size, which is
 // ignored when negative.
 func NewVerifier(r io.Reader, what string, want digest.Digest, size int64) *Verifier {
-	return &Verifier{r: r, what: what, want: want, size: size, hash: want.Algorithm().Hash()}
+	return &Verifier{r: r, what: what, want: want, size: size, hash: want.Algorithm().Hash(), miss: ErrMismatch}
 }
 
 // Read implements io.Reader.
@@ -50,7 +55,7 @@ func (v *Verifier) see(p []byte, err error) error {
 	_, _ = v.hash.Write(p)
 	switch {
 	case v.size >= 0 && v.n > v.size:
-		return fmt.Errorf("%s: more than its %d bytes: %w", v.what, v.size, ErrMismatch)
+		return fmt.Errorf("%s: more than its %d bytes: %w", v.what, v.size, v.miss)
 	case err == io.EOF:
 		return v.verdict()
 	}
@@ -59,10 +64,10 @@ func (v *Verifier) see(p []byte, err error) error {
 
 func (v *Verifier) verdict() error {
 	if v.size >= 0 && v.n != v.size {
-		return fmt.Errorf("%s: %d bytes, not %d: %w", v.what, v.n, v.size, ErrMismatch)
+		return fmt.Errorf("%s: %d bytes, not %d: %w", v.what, v.n, v.size, v.miss)
 	}
 	if got := digest.NewDigest(v.want.Algorithm(), v.hash); got != v.want {
-		return fmt.Errorf("%s: digest is %s, not %s: %w", v.what, got, v.want, ErrMismatch)
+		return fmt.Errorf("%s: digest is %s, not %s: %w", v.what, got, v.want, v.miss)
 	}
 	return io.EOF
 }
