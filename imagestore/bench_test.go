@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/varve-cri/varve/imagestore/layer/layertest"
+	"github.com/varve-cri/varve/imagestore/spool"
 )
 
 // manyFiles makes a layer of n small files in directories, with links among them:
@@ -101,5 +102,32 @@ func BenchmarkGet(b *testing.B) {
 		if _, err := s.Get(image.Tags[0]); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkPullKept is BenchmarkPull of one layer, with and without its bytes kept
+// on the way: what a resume after a restart costs who needs none.
+func BenchmarkPullKept(b *testing.B) {
+	r := newRemote(b)
+	r.push("app:v1", picture{format: "gzip", layers: [][]byte{manyFiles(b, 10000, 1)}})
+	for _, c := range []struct {
+		name   string
+		limits spool.Limits
+	}{
+		{"never", spool.Limits{MinBytes: -1}},
+		{"when slow", spool.Limits{MinBytes: 1}},
+		{"always", spool.Limits{MinBytes: 1, After: -1, MinFree: -1}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				s := open(b, func(cfg *Config) { cfg.Spool = c.limits })
+				pulled(b, s, r.host()+"/app:v1")
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
 	}
 }

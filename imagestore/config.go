@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/registry"
+	"github.com/varve-cri/varve/imagestore/spool"
 )
 
 // Config is what Open needs to know. Only Root must be set.
@@ -27,6 +28,9 @@ type Config struct {
 	// that bring none, and CredentialHelperDirs where its helpers are.
 	DockerConfig         string
 	CredentialHelperDirs []string
+	// Spool bounds what is kept of blobs that come slowly, for a pull that goes on
+	// after a restart.
+	Spool spool.Limits
 	// Network bounds connections, retries and slow transfers; zero fields have defaults.
 	Network registry.Limits
 	// Transport is used instead of one made from the rules, for tests and proxies.

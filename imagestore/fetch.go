@@ -37,6 +37,7 @@ func (p *pull) ensure(ctx context.Context, i int) (m *layer.Metadata, err error)
 			defer p.store.watchLoose(ctx)
 			ctx, work := progress.Begin(ctx)
 			m, err := p.makeLayer(ctx, i)
+			p.settle(i, err)
 			work.End(err)
 			return m, err
 		})
@@ -68,7 +69,7 @@ func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 		release()
 		return nil, fault.Wrap(Internal, step, err)
 	}
-	m, needs, err := p.unpack(ctx, i, dir)
+	m, needs, err := p.fetch(ctx, i, dir)
 	// Only a layer that is complete by itself is of use to who waits for the diff; and
 	// waiting for parents with the diff locked could be waiting in a circle.
 	if err == nil && needs.None() {
@@ -126,8 +127,8 @@ func (p *pull) treeName(i int, complete bool) string {
 	return name
 }
 
-// unpack streams layer i into dir.
-func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, unpack.Needs, error) {
+// unpack streams layer i into dir; replayed is told of bytes that an earlier pull left.
+func (p *pull) unpack(ctx context.Context, i int, dir string, replayed *bool) (*layer.Metadata, unpack.Needs, error) {
 	s, d := p.store, p.manifest.Layers[i]
 	select {
 	case s.slots <- struct{}{}:
@@ -139,7 +140,7 @@ func (p *pull) unpack(ctx context.Context, i int, dir string) (*layer.Metadata, 
 	defer cancel()
 	s.at("fetch layer")
 	work := progress.Of(ctx)
-	body, err := p.repository.Blob(ctx, d)
+	body, err := p.open(ctx, d, replayed)
 	if err != nil {
 		return nil, unpack.Needs{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/registry"
+	"github.com/varve-cri/varve/imagestore/spool"
 )
 
 // Store keeps images. All its methods may be called at the same time.
@@ -61,6 +62,8 @@ type Store struct {
 	background sync.WaitGroup
 	closing    sync.RWMutex // held for reading while background grows, for writing to end that
 	looseTimer *time.Timer
+	spool      *spool.Spool
+	spoolTimer *time.Timer
 	roots      sync.Map // names of the directories in roots/ that are there
 }
 
@@ -93,7 +96,7 @@ func Open(cfg Config) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	for _, d := range []string{".", "layers", "stacks", "rw", "roots", "tmp", spareDir, "trash", "scratch"} {
+	for _, d := range []string{".", "layers", "stacks", "rw", "roots", "tmp", spareDir, "trash", "scratch", "spool"} {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
 			return err
 		}
@@ -113,11 +116,15 @@ func (s *Store) open() (err error) {
 	if s.db, err = index.Open(s.path("index.db"), s.cfg.Report); err != nil {
 		return err
 	}
+	if s.spool, err = spool.Open(s.path("spool"), s.cfg.Spool, s.cfg.Report); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
 	if s.formats, err = openFormats(s.cfg.Format, s.path("scratch")); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
 	s.trash = newTrash(s.path("trash"), s.path(reserveName), s.cfg.Report)
 	s.spares = newSpares(s, s.cfg.Spares)
+	s.spoolTimer = time.AfterFunc(time.Hour, s.sweepSpool)
 	s.looseTimer = time.AfterFunc(time.Hour, s.sweepLoose)
 	s.looseTimer.Stop()
 	if err := s.recover(); err != nil {
@@ -133,6 +140,7 @@ func (s *Store) Close() error {
 	s.stop()
 	s.closing.Unlock()
 	s.looseTimer.Stop()
+	s.spoolTimer.Stop()
 	s.layers.Wait()
 	s.configs.Wait()
 	s.joins.Wait()

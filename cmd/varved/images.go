@@ -9,6 +9,7 @@ import (
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/imagestore/registry"
+	"github.com/varve-cri/varve/imagestore/spool"
 )
 
 func imageConfig(cfg *config.Config) imagestore.Config {
@@ -16,10 +17,14 @@ func imageConfig(cfg *config.Config) imagestore.Config {
 	if format == config.FormatAuto {
 		format = ""
 	}
+	kept := spool.Limits{MaxBytes: cfg.Images.MaxSpoolBytes}
+	if kept.MaxBytes < 0 {
+		kept.MinBytes = -1
+	}
 	return imagestore.Config{
 		Root: cfg.RootDir, Format: format, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
 		RegistryDirs: cfg.Images.RegistryConfigDirs, DockerConfig: cfg.Images.DockerConfig, CredentialHelperDirs: cfg.Images.CredentialHelperDirs,
-		MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
+		Spool: kept, MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
 		Report: func(message string) { klog.InfoS("Image store", "message", message) },
 	}
 }

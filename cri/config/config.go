@@ -97,6 +97,9 @@ type Images struct {
 	// MaxLayerBytes bounds what one layer may unpack to; 0 lets the image store
 	// choose.
 	MaxLayerBytes int64 `json:"maxLayerBytes"`
+	// MaxSpoolBytes bounds what is kept of layers that come slowly, so that a pull
+	// can go on after a restart; 0 lets the image store choose, -1 keeps nothing.
+	MaxSpoolBytes int64 `json:"maxSpoolBytes,omitempty"`
 	// Platform is "os/arch[/variant]". Default: this machine's.
 	Platform string `json:"platform,omitempty"`
 	// ConcurrentLayers is how many layers of one image are fetched and

@@ -228,6 +228,7 @@ func (c *Config) validateNumbers() error {
 		low, top int64
 	}{
 		{"images.maxLayerBytes", c.Images.MaxLayerBytes, 0, 1 << 50},
+		{"images.maxSpoolBytes", c.Images.MaxSpoolBytes, -1, 1 << 50},
 		{"images.concurrentLayers", int64(c.Images.ConcurrentLayers), 0, 64},
 		{"images.spareLayers", int64(*c.Images.SpareLayers), 0, 64},
 		{"shim.spares", int64(*c.Shim.Spares), 0, 256},
