@@ -1,7 +1,6 @@
 package erofs
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -13,9 +12,6 @@ type LinkError struct{ Name, Target string }
 func (e *LinkError) Error() string {
 	return fmt.Sprintf("hard link %.300q to %.300q: neither this layer nor one below has it", e.Name, e.Target)
 }
-
-// errTwice is for directories in two places.
-var errTwice = errors.New("a directory is in two places")
 
 // Joined is a tree that layers are put on, lowest first. What is in it is what
 // overlay would show for the layers so far.
@@ -78,7 +74,7 @@ type pendingLink struct {
 // dir puts one directory on the tree's.
 func (a *applying) dir(p pendingDir) error {
 	if a.dirs[p.nid] {
-		return damaged("directory %d: %v", p.nid, errTwice)
+		return damaged("directory %d is in two places", p.nid)
 	}
 	a.dirs[p.nid] = true
 	n, err := a.m.inode(p.nid)

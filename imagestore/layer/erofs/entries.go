@@ -36,7 +36,7 @@ type entries struct {
 
 func newEntries(limits unpack.Limits, spill func() (*spill, error)) *entries {
 	e := &entries{limits: limits, spill: spill}
-	e.tree = erofs.NewTree(erofs.Bounds{Inodes: limits.Entries + 1, Text: maxText})
+	e.tree = erofs.NewTree(erofs.Bounds{Inodes: min(limits.Entries, maxInodes) + 1, Text: maxText})
 	e.tree.Mark(erofs.Root, erofs.Implicit)
 	e.paths = &paths{tree: e.tree, made: func() erofs.Attributes {
 		// A directory that the archive does not describe is as old as what it is

@@ -15,7 +15,7 @@ import (
 const stackFile = "stack.erofs"
 
 // stackBounds are what the joined tree of one image may take in memory.
-var stackBounds = erofs.Bounds{Inodes: 16 << 20, Text: 512 << 20}
+var stackBounds = erofs.Bounds{Inodes: 2 * maxInodes, Text: 2 * maxText}
 
 // writeStack makes dir/stack.erofs, the metadata of the file system that layers'
 // files make together. layers are their directories, topmost first; device n of

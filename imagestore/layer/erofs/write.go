@@ -16,8 +16,12 @@ import (
 // layerFile is the file of a layer in its directory.
 const layerFile = "layer.erofs"
 
-// maxText bounds the names, links and attributes of one layer in memory.
-const maxText = 256 << 20
+// What one layer's tree may take in memory, which is the archive's choice: half a
+// gigabyte of inodes, whatever the limit of entries, and names, links and attributes.
+const (
+	maxInodes = 4 << 20
+	maxText   = 256 << 20
+)
 
 // writeLayer makes dir/layer.erofs from a layer's tar stream, which it reads to
 // its end. The file holds the stream byte for byte from erofs.DataStart on, then
