@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/registry"
 	"github.com/varve-cri/varve/imagestore/spool"
 	"github.com/varve-cri/varve/imagestore/stream"
@@ -154,6 +155,7 @@ func (s *source) replay(p []byte) (int, error) {
 		}
 	}
 	n := copy(p, s.chunk)
+	progress.Of(s.ctx).Kept(n)
 	s.chunk = s.chunk[n:]
 	s.at += int64(n)
 	return n, nil

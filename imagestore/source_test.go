@@ -131,6 +131,11 @@ func TestResumeAfterRestart(t *testing.T) {
 	if n := spooled(t, s); n != 0 {
 		t.Errorf("%d bytes are kept of a layer that is in the store", n)
 	}
+	// What was here already is told apart from what came.
+	told, all := s.Pulls().List()[0], s.Pulls().Totals()
+	if told.Kept != 10*mib || told.Fetched != int64(len(plain)) || all.Fetched != uint64(len(plain)-10*mib) {
+		t.Errorf("%d of %d bytes kept, %d from the network", told.Kept, told.Fetched, all.Fetched)
+	}
 	clean(t, s)
 }
 

@@ -161,10 +161,21 @@ func TestBlobAgain(t *testing.T) {
 	if got := p.State().Layers[0]; got.Fetched != 4 || got.Unpacked != 4 {
 		t.Errorf("%+v", got)
 	}
+	w.Kept(3)
+	if got := p.State(); got.Kept != 3 || got.Layers[0].Kept != 3 {
+		t.Errorf("%+v", got)
+	}
+	if got := s.Totals().Fetched; got != 5 {
+		t.Errorf("%d bytes from the network", got)
+	}
+	w.Fetching(io.NopCloser(strings.NewReader("four")))
+	if got := p.State().Layers[0]; got.Fetched != 0 || got.Kept != 0 {
+		t.Errorf("%+v", got)
+	}
 	w.End(nil)
 	leave(nil)
-	if got := s.Totals().Fetched; got != 8 {
-		t.Errorf("%d bytes in all", got)
+	if got := s.Totals().Fetched; got != 5 {
+		t.Errorf("%d bytes from the network in all", got)
 	}
 }
 

@@ -148,6 +148,7 @@ func (p *Pull) snapshotLocked(now time.Time) State {
 		s.Layers[i] = l
 		s.Total += l.Total
 		s.Fetched += l.Fetched
+		s.Kept += l.Kept
 		s.Rate += l.Rate
 		s.Retries += l.Retries
 		s.Resumes += l.Resumes

@@ -56,7 +56,8 @@ type State struct {
 
 	// Sums over the layers; Retries and Resumes count the manifest's as well.
 	Total   int64 `json:"total"`   // bytes of all blobs, with those that are here already
-	Fetched int64 `json:"fetched"` // bytes
+	Fetched int64 `json:"fetched"` // bytes, with Kept
+	Kept    int64 `json:"kept,omitempty"`
 	Rate    int64 `json:"rate"`    // bytes a second, smoothed
 	Retries int64 `json:"retries"` // requests that were made again
 	Resumes int64 `json:"resumes"` // transfers that were taken up where they broke
@@ -73,6 +74,7 @@ type LayerState struct {
 	Shared   bool       `json:"shared,omitempty"` // another pull's transfer, that this one waits for
 	Total    int64      `json:"total"`            // bytes of the blob
 	Fetched  int64      `json:"fetched"`          // bytes of the blob
+	Kept     int64      `json:"kept,omitempty"`   // of these, what an earlier pull had left on the disk
 	Unpacked int64      `json:"unpacked"`         // bytes of the archive
 	Rate     int64      `json:"rate"`             // of fetching, bytes a second, smoothed
 	Retries  int64      `json:"retries,omitempty"`

@@ -14,7 +14,7 @@ var Bounds = [...]float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
 type Totals struct {
 	Running  int
 	Results  map[string]uint64 // pulls that ended, by "done", "unchanged" or the kind of the error
-	Fetched  uint64            // bytes of layers' blobs
+	Fetched  uint64            // bytes of layers' blobs, from the network
 	Unpacked uint64            // bytes of layers' archives
 	Retries  uint64            // requests that were made again
 	Resumes  uint64            // transfers that were taken up where they broke
@@ -31,7 +31,7 @@ type totals struct {
 }
 
 func (t *totals) add(w *Work) {
-	t.fetched += w.fetched.Load() + w.wasted.Load()
+	t.fetched += w.fetched.Load() - w.kept.Load() + w.wasted.Load()
 	t.unpacked += w.unpacked.Load()
 	t.retries += w.retries.Load()
 	t.resumes += w.resumes.Load()
@@ -68,7 +68,7 @@ func (s *Pulls) Totals() Totals {
 	}
 	return Totals{
 		Running: len(s.running), Results: maps.Clone(t.results),
-		Fetched: uint64(t.fetched), Unpacked: uint64(t.unpacked), Retries: uint64(t.retries), Resumes: uint64(t.resumes),
+		Fetched: uint64(max(0, t.fetched)), Unpacked: uint64(t.unpacked), Retries: uint64(t.retries), Resumes: uint64(t.resumes),
 		Seconds: t.seconds[:], Sum: t.sum.Seconds(),
 	}
 }

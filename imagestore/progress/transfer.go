@@ -24,7 +24,8 @@ type Work struct {
 	meter    meter      // guarded by Pulls.mu
 
 	fetched, unpacked atomic.Int64
-	wasted            atomic.Int64 // of fetched, by blobs before the last
+	kept              atomic.Int64 // of fetched, what an earlier pull had left on the disk
+	wasted            atomic.Int64 // what was fetched of blobs before the last
 	troubles
 }
 
@@ -122,7 +123,7 @@ func (w *Work) Fetching(blob io.ReadCloser) io.ReadCloser {
 	if w == nil {
 		return blob
 	}
-	w.wasted.Add(w.fetched.Swap(0))
+	w.wasted.Add(w.fetched.Swap(0) - w.kept.Swap(0))
 	w.unpacked.Store(0)
 	w.Stage(LayerFetching)
 	return &fetching{ReadCloser: blob, work: w}
@@ -140,6 +141,14 @@ func (f *fetching) Read(p []byte) (int, error) {
 		f.work.Stage(LayerUnpacking)
 	}
 	return n, err
+}
+
+// Kept says that of what Fetching counts n bytes do not come from the network: an
+// earlier pull left them.
+func (w *Work) Kept(n int) {
+	if w != nil {
+		w.kept.Add(int64(n))
+	}
 }
 
 // Unpacking counts what is read from the archive. One that can hand its bytes over
@@ -238,9 +247,9 @@ func (m *meter) sample(now time.Time, bytes int64) int64 {
 
 // stateLocked fills in what the work knows of a layer.
 func (w *Work) stateLocked(s *LayerState, now time.Time) {
-	s.Stage, s.Fetched, s.Unpacked = w.stage, w.fetched.Load(), w.unpacked.Load()
+	s.Stage, s.Fetched, s.Unpacked, s.Kept = w.stage, w.fetched.Load(), w.unpacked.Load(), w.kept.Load()
 	s.Retries, s.Resumes, s.Trouble = w.retries.Load(), w.resumes.Load(), w.lastTrouble()
 	if s.Stage == LayerFetching {
-		s.Rate = w.meter.sample(now, s.Fetched)
+		s.Rate = w.meter.sample(now, max(0, s.Fetched-s.Kept))
 	}
 }

@@ -96,7 +96,10 @@ func Result(s progress.State) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "done, %s", plural(len(s.Layers), "layer"))
 	if s.Fetched > 0 {
-		fmt.Fprintf(&b, ", %s fetched", Bytes(uint64(s.Fetched)))
+		fmt.Fprintf(&b, ", %s fetched", Bytes(uint64(max(0, s.Fetched-s.Kept))))
+	}
+	if s.Kept > 0 {
+		fmt.Fprintf(&b, " and %s kept from before", Bytes(uint64(s.Kept)))
 	}
 	if s.Ended != nil {
 		fmt.Fprintf(&b, " in %s", took(s.Ended.Sub(s.Started)))

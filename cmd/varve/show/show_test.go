@@ -90,6 +90,7 @@ func TestBars(t *testing.T) {
 	var lines []string
 	for _, s := range []progress.State{
 		early, config, join, commit, ended(progress.Done, nil),
+		ended(progress.Done, func(s *progress.State) { s.Kept, s.Layers = 20<<20, nil }),
 		ended(progress.Done, func(s *progress.State) { s.Unchanged, s.Layers = true, nil }),
 		ended(progress.Failed, func(s *progress.State) { s.Error, s.Kind = "pull a: no", "unavailable" }),
 		ended(progress.Failed, func(s *progress.State) { s.Error, s.Kind = "pull a: gone", "canceled" }),
