@@ -9,7 +9,7 @@ type Limits struct {
 	// Header bounds the wait for an answer's first bytes (30 s).
 	Header time.Duration
 	// MirrorHeader is Header for a host that has others after it (10 s), and counts
-	// from the dial; Share bounds the time that the failures of such a host may
+	// from the dial; it is such a host's StallWindow too. Share bounds the time that the failures of such a host may
 	// cost one pull (20 s).
 	MirrorHeader time.Duration
 	Share        time.Duration
@@ -19,7 +19,7 @@ type Limits struct {
 	StallBytes  int64
 	// A blob of at least WideBytes (16 MiB) from a host that is slow for WideAfter
 	// (1 s) is fetched by at most Streams (4; negative is one) connections at once,
-	// in parts of PartBytes (2 MiB).
+	// in parts of PartBytes (1 MiB).
 	WideBytes int64
 	WideAfter time.Duration
 	Streams   int
@@ -43,7 +43,7 @@ func (l Limits) withDefaults() Limits {
 	orDuration(&l.RetryAfter, 30*time.Second)
 	orNumber(&l.StallBytes, 16<<10)
 	orNumber(&l.WideBytes, 16<<20)
-	orNumber(&l.PartBytes, 2<<20)
+	orNumber(&l.PartBytes, 1<<20)
 	orNumber(&l.Streams, 4)
 	orNumber(&l.Attempts, 4)
 	return l

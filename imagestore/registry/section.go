@@ -72,7 +72,11 @@ func (s *section) openOnce() error {
 		return err
 	}
 	s.host = h
-	s.body = newPaced(resp.Body, s.repository.limits)
+	limits := s.repository.limits
+	if len(s.repository.order(false)) > 1 {
+		limits.StallWindow = min(limits.StallWindow, limits.MirrorHeader)
+	}
+	s.body = newPaced(resp.Body, limits)
 	if err := s.accept(resp); err != nil {
 		s.body.Close()
 		return err
