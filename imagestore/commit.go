@@ -29,8 +29,8 @@ type finished struct {
 	done chan struct{}
 }
 
-// commit makes a finished layer the store's: synced, in its place, with its row.
-// A crash before the row leaves nothing that Open would keep.
+// commit makes a finished layer the store's: synced, in its place, with its row, in
+// the order that the package's comment gives.
 func (s *Store) commit(dir string, meta *layer.Metadata) error {
 	f := &finished{dir: dir, meta: meta, done: make(chan struct{})}
 	s.batch.mu.Lock()
@@ -95,7 +95,7 @@ func (s *Store) commitAll(all []*finished) {
 		var errs error
 		for _, f := range all {
 			if f.err == nil {
-				errs = errors.Join(errs, c.PutLayer(f.meta))
+				errs = errors.Join(errs, s.replaceDamaged(c, f.meta), c.PutLayer(f.meta))
 			}
 		}
 		return errs
@@ -105,6 +105,7 @@ func (s *Store) commitAll(all []*finished) {
 		failAll(all, fmt.Errorf("write layer rows: %w", err))
 	}
 	s.at("rows written")
+	s.replacedLocked(all)
 }
 
 // settle moves a synced layer to its place. The same content that another chain

@@ -58,7 +58,12 @@ type Config struct {
 	// not do; nil drops it.
 	Report func(message string)
 
+	// CheckRate is how many bytes a second are read to find damaged layers in the
+	// background; 0 is not at all.
+	CheckRate int64
+
 	hook func(step string) // tests stop here
+	now  func() time.Time  // tests set the clock
 }
 
 func (c Config) withDefaults() Config {
@@ -76,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LooseLayers == 0 {
 		c.LooseLayers = 10 * time.Minute
+	}
+	if c.now == nil {
+		c.now = time.Now
 	}
 	if c.Report == nil {
 		c.Report = func(string) {}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -49,7 +48,7 @@ func (p *pull) ensure(ctx context.Context, i int) (m *layer.Metadata, err error)
 func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 	s := p.store
 	step := "unpack layer " + p.manifest.Layers[i].Digest.String()
-	if m := s.db.Snapshot().Layers[p.keys[i]]; m != nil {
+	if m := s.db.Snapshot().Layers[p.keys[i]]; m != nil && m.Damaged == nil {
 		progress.Of(ctx).Stage(progress.LayerPresent)
 		return m, nil
 	}
@@ -96,11 +95,11 @@ func (p *pull) adopt(i int) (*layer.Metadata, error) {
 	defer s.mu.Unlock()
 	tree := p.treeName(i, true)
 	for _, other := range s.db.Snapshot().Layers {
-		if other.Tree != tree {
+		if baseTree(other.Tree) != tree || other.Damaged != nil {
 			continue
 		}
 		m := *other
-		m.ID, m.Parent, m.History, m.Made = p.chains[i], p.parent(i), p.histories[i], time.Now().UTC()
+		m.ID, m.Parent, m.History, m.Made = p.chains[i], p.parent(i), p.histories[i], s.cfg.now().UTC()
 		return &m, s.db.Update(func(c *index.Change) error { return c.PutLayer(&m) })
 	}
 	return nil, nil
@@ -168,9 +167,9 @@ func (p *pull) unpack(ctx context.Context, i int, dir string, replayed *bool) (*
 		ID: p.chains[i], Parent: p.parent(i), Diff: p.config.RootFS.DiffIDs[i], Format: p.driver.Name(),
 		Blob: d.Digest, BlobSize: d.Size, MediaType: d.MediaType, TarSize: size,
 		Bytes: result.Bytes, Inodes: result.Inodes, Root: result.Root,
-		History: p.histories[i], Made: time.Now().UTC(),
+		History: p.histories[i], Made: s.cfg.now().UTC(),
 	}
-	m.Tree = p.treeName(i, result.Needs.None())
+	m.Tree = freshTree(s.db.Snapshot(), p.treeName(i, result.Needs.None()))
 	return m, result.Needs, nil
 }
 

@@ -25,6 +25,9 @@ type Image struct {
 	Layers  []string      // chain ids, lowest first
 	Pinned  bool
 	Pulled  time.Time
+	// Damaged is what is wrong with one of the layers; the next Pull fetches that
+	// layer again.
+	Damaged string
 }
 
 // Usage is what the image store takes of its file system.
@@ -82,6 +85,9 @@ func (s *Store) image(of *index.Snapshot, row *index.Image, names []string) Imag
 		image.Layers = append(image.Layers, key.Chain.String())
 		if l := of.Layers[key]; l != nil {
 			image.Size += l.Bytes
+			if l.Damaged != nil && image.Damaged == "" {
+				image.Damaged = fmt.Sprintf("layer %s: %s", l.ID, l.Damaged.Problem)
+			}
 		}
 	}
 	image.Pinned = s.pinned(image)

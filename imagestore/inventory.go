@@ -86,6 +86,9 @@ func (s *Store) orphanLayers() (orphans []string, err error) {
 	for name := range s.stacksWantedLocked() {
 		known["stacks/"+name] = true
 	}
+	for tree := range s.db.Snapshot().Retired {
+		known["layers/"+tree] = true
+	}
 	for key, l := range s.db.Snapshot().Layers {
 		known["layers/"+l.Tree] = true
 		// That of a pull that failed is kept as long as its layers.

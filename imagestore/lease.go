@@ -62,6 +62,7 @@ func (s *Store) countLocked(image digest.Digest) (release func()) {
 		free := s.uncountLocked(image)
 		s.leaseMu.Unlock()
 		s.reapLater(free)
+		s.retireLater()
 	})
 }
 
@@ -137,6 +138,7 @@ func (s *Store) giveBack(id string) {
 	}
 	s.leaseMu.Unlock()
 	s.reapLater(free)
+	s.retireLater()
 }
 
 // end marks a lease as ending; mine tells that the caller must do it.

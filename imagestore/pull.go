@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -114,7 +113,7 @@ func (p *pull) unchanged(ctx context.Context) (Image, bool, error) {
 	v = p.store.now()
 	id := v.of.Names[p.ref.AtDigest(d)]
 	i, ok := v.byID[id]
-	if d == "" || !ok || v.of.Names[p.ref.String()] != id {
+	if d == "" || !ok || v.of.Names[p.ref.String()] != id || v.images[i].Damaged != "" {
 		return Image{}, false, nil
 	}
 	p.op.Unchanged()
@@ -212,7 +211,7 @@ func (p *pull) commit(joined uint64) (Image, error) {
 	defer s.mu.Unlock()
 	s.at("write image")
 	err := s.db.Update(func(c *index.Change) error {
-		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: time.Now().UTC(), Format: p.driver.Name(), StackBytes: joined, Config: p.config, ConfigSize: len(p.rawConfig)}
+		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: s.cfg.now().UTC(), Format: p.driver.Name(), StackBytes: joined, Config: p.config, ConfigSize: len(p.rawConfig)}
 		if old := c.Images[id]; old != nil {
 			row.Pulled = old.Pulled
 			// One image may come under several manifests; the row knows the newest.

@@ -28,6 +28,7 @@ func (s *Store) recover() error {
 			s.reap(id)
 		}
 	}
+	s.freeRetired()
 	s.mu.Lock() // the timer of loose layers may run already
 	defer s.mu.Unlock()
 	return s.sweepLocked("", s.cfg.LooseLayers)
@@ -75,7 +76,7 @@ func (s *Store) matchLayers() error {
 		}
 	}
 	for name := range there {
-		if !named[name] {
+		if _, retired := snapshot.Retired[name]; !named[name] && !retired {
 			s.trash.put(s.path("layers", name))
 		}
 	}

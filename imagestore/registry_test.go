@@ -257,7 +257,7 @@ func disorder(s *Store) error {
 	}
 	left, _ := os.ReadDir(s.path("layers"))
 	for _, e := range left {
-		if !rows[e.Name()] {
+		if _, retired := s.db.Snapshot().Retired[e.Name()]; !rows[e.Name()] && !retired {
 			errs = append(errs, fmt.Errorf("layers/%s has no row", e.Name()))
 		}
 		delete(rows, e.Name())

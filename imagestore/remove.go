@@ -169,7 +169,7 @@ func (s *Store) looseLocked(dead digest.Digest, age time.Duration) []layer.Key {
 			continue
 		}
 		// A clock that went back makes a layer old, not immortal.
-		if since := time.Since(l.Made); now[key] || since >= age || since < 0 {
+		if since := s.cfg.now().Sub(l.Made); now[key] || since >= age || since < 0 {
 			loose = append(loose, key)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/registry"
+	"github.com/varve-cri/varve/imagestore/scrub"
 	"github.com/varve-cri/varve/imagestore/spool"
 )
 
@@ -28,6 +29,7 @@ type Store struct {
 	formats formats
 	client  *registry.Client
 	trash   *trash
+	scrub   *scrub.Schedule
 	spares  *spares
 	view    atomic.Pointer[view] // of the newest snapshot that was asked for
 	users   sync.Map             // image id to *accounts
@@ -46,6 +48,8 @@ type Store struct {
 	// mu serializes what changes layers/ and the rows, so that a directory and its
 	// row come and go together.
 	mu sync.Mutex
+	// checking is held during a check of all layers.
+	checking sync.Mutex
 	// holds counts, by layer, the pulls that rely on a layer; guarded by mu.
 	holds map[layer.Key]int
 	// looseDue tells that looseTimer runs; guarded by mu.
@@ -125,6 +129,7 @@ func (s *Store) open() (err error) {
 	s.trash = newTrash(s.path("trash"), s.path(reserveName), s.cfg.Report)
 	s.spares = newSpares(s, s.cfg.Spares)
 	s.spoolTimer = time.AfterFunc(time.Hour, s.sweepSpool)
+	s.openScrub()
 	s.looseTimer = time.AfterFunc(time.Hour, s.sweepLoose)
 	s.looseTimer.Stop()
 	if err := s.recover(); err != nil {
@@ -144,6 +149,7 @@ func (s *Store) Close() error {
 	s.layers.Wait()
 	s.configs.Wait()
 	s.joins.Wait()
+	s.scrub.Close()
 	s.background.Wait()
 	s.spares.close()
 	s.trash.close()

@@ -25,7 +25,8 @@ func imageConfig(cfg *config.Config) imagestore.Config {
 		Root: cfg.RootDir, Format: format, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
 		RegistryDirs: cfg.Images.RegistryConfigDirs, DockerConfig: cfg.Images.DockerConfig, CredentialHelperDirs: cfg.Images.CredentialHelperDirs,
 		Spool: kept, MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
-		Report: func(message string) { klog.InfoS("Image store", "message", message) },
+		CheckRate: *cfg.Images.CheckBytesPerSecond,
+		Report:    func(message string) { klog.InfoS("Image store", "message", message) },
 	}
 }
 

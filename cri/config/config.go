@@ -108,6 +108,10 @@ type Images struct {
 	// SpareLayers is how many read-write layers of an image that is in use wait,
 	// mounted, for its next containers. Default: 4; 0 is none.
 	SpareLayers *int `json:"spareLayers"`
+	// CheckBytesPerSecond is how fast layers are read again, once a week and soon
+	// after the machine went down hard, to find what the disk has damaged. Default:
+	// 8 MiB; 0 is not at all.
+	CheckBytesPerSecond *int64 `json:"checkBytesPerSecond"`
 }
 
 // The values of Images.Format.

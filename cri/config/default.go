@@ -53,6 +53,10 @@ func (c *Config) Complete() {
 		spares := 4
 		c.Images.SpareLayers = &spares
 	}
+	if c.Images.CheckBytesPerSecond == nil {
+		rate := int64(8 << 20)
+		c.Images.CheckBytesPerSecond = &rate
+	}
 	set(&c.Log.MaxLineBytes, 16384)
 	if c.Admin.Enabled == nil {
 		yes := true

@@ -112,6 +112,11 @@ func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequ
 	if err != nil {
 		return nil, err
 	}
+	if img.Damaged != "" && !req.GetVerbose() {
+		// The kubelet asks this before it pulls, and brings the credentials with the
+		// pull: one that finds the image missing mends it. People are told.
+		return &runtimeapi.ImageStatusResponse{}, nil
+	}
 	resp := &runtimeapi.ImageStatusResponse{Image: item(&img)}
 	if req.GetVerbose() {
 		resp.Info, err = info(&img)
@@ -123,7 +128,11 @@ func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequ
 // as those of pods and containers are, because crictl shows objects as such
 // and everything else as text.
 func info(img *imagestore.Image) (map[string]string, error) {
-	b, err := json.Marshal(map[string]any{"imageSpec": img.Config, "layers": img.Layers, "pulled": img.Pulled})
+	about := map[string]any{"imageSpec": img.Config, "layers": img.Layers, "pulled": img.Pulled}
+	if img.Damaged != "" {
+		about["damaged"] = img.Damaged
+	}
+	b, err := json.Marshal(about)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: info: %w", img.ID, err)
 	}

@@ -18,6 +18,7 @@ func WriteMetrics(w io.Writer, store *imagestore.Store) {
 	writePulls(w, store.Pulls().Totals())
 	gauge(w, "varve_images", "Images.", len(store.List()))
 	gauge(w, "varve_layers", "Layers.", len(store.Layers()))
+	gauge(w, "varve_layers_damaged", "Layers that are not what was written and have not been fetched again yet.", len(store.Damaged()))
 	if u, err := store.Usage(); err == nil {
 		gauge(w, "varve_store_bytes", "Bytes that layers take on the disk, shared ones once.", u.Bytes)
 		gauge(w, "varve_store_inodes", "Inodes that layers take, shared ones once.", u.Inodes)

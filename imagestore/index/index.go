@@ -46,6 +46,9 @@ type Snapshot struct {
 	Images map[digest.Digest]*Image
 	Names  map[string]digest.Digest // "repository:tag" and "repository@digest" to image id
 	Layers map[layer.Key]*layer.Metadata
+	// Retired are the directories of layers that were replaced, with the containers
+	// that may still have them mounted.
+	Retired map[string][]string
 }
 
 // Index is the database.
@@ -62,7 +65,8 @@ var (
 	namesBucket   = []byte("names")
 	layersBucket  = []byte("layers")
 	contentBucket = []byte("content") // configs and manifests, by digest
-	buckets       = [][]byte{imagesBucket, namesBucket, layersBucket, contentBucket}
+	retiredBucket = []byte("retired") // containers, by directory
+	buckets       = [][]byte{imagesBucket, namesBucket, layersBucket, contentBucket, retiredBucket}
 )
 
 // Open opens or makes the database. Rows that cannot be read are dropped and
@@ -73,7 +77,7 @@ func Open(path string, report func(string)) (*Index, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	x := &Index{db: db}
-	s := &Snapshot{Images: map[digest.Digest]*Image{}, Names: map[string]digest.Digest{}, Layers: map[layer.Key]*layer.Metadata{}}
+	s := &Snapshot{Images: map[digest.Digest]*Image{}, Names: map[string]digest.Digest{}, Layers: map[layer.Key]*layer.Metadata{}, Retired: map[string][]string{}}
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, b := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
@@ -145,10 +149,25 @@ func (s *Snapshot) load(tx *bolt.Tx, report func(string)) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.loadRetired(tx, bad)
+	}
 	for _, d := range drop {
 		err = errors.Join(err, d())
 	}
 	return err
+}
+
+func (s *Snapshot) loadRetired(tx *bolt.Tx, bad func(bucket, key []byte, err error)) error {
+	return tx.Bucket(retiredBucket).ForEach(func(k, v []byte) error {
+		containers := []string{}
+		if err := json.Unmarshal(v, &containers); err != nil {
+			bad(retiredBucket, k, err)
+			return nil
+		}
+		s.Retired[string(k)] = containers
+		return nil
+	})
 }
 
 // Snapshot gives the database as it is now.
@@ -180,7 +199,7 @@ func (x *Index) Update(fn func(*Change) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	was := x.current.Load()
-	c := &Change{Snapshot: Snapshot{Images: maps.Clone(was.Images), Names: maps.Clone(was.Names), Layers: maps.Clone(was.Layers)}}
+	c := &Change{Snapshot: Snapshot{Images: maps.Clone(was.Images), Names: maps.Clone(was.Names), Layers: maps.Clone(was.Layers), Retired: maps.Clone(was.Retired)}}
 	err := x.db.Update(func(tx *bolt.Tx) error {
 		c.tx = tx
 		return fn(c)
@@ -239,6 +258,18 @@ func (c *Change) PutLayer(m *layer.Metadata) error {
 func (c *Change) DeleteLayer(k layer.Key) error {
 	delete(c.Layers, k)
 	return c.tx.Bucket(layersBucket).Delete([]byte(k.String()))
+}
+
+// PutRetired keeps the name of a layer's directory that no row has any more.
+func (c *Change) PutRetired(tree string, containers []string) error {
+	c.Retired[tree] = containers
+	return c.put(retiredBucket, tree, containers)
+}
+
+// DeleteRetired forgets such a directory.
+func (c *Change) DeleteRetired(tree string) error {
+	delete(c.Retired, tree)
+	return c.tx.Bucket(retiredBucket).Delete([]byte(tree))
 }
 
 // PutContent keeps the bytes of a config or manifest.

@@ -61,6 +61,13 @@ type Metadata struct {
 	Root      *unpack.Attributes `json:"root,omitempty"`
 	History   *ocispec.History   `json:"history,omitempty"`
 	Made      time.Time          `json:"made"`
+	Damaged   *Damaged           `json:"damaged,omitempty"` // only in the row
+}
+
+// Damaged says that a layer is not any more what was written.
+type Damaged struct {
+	Problem string    `json:"problem"`
+	Found   time.Time `json:"found"`
 }
 
 // Key is what the layer's row is found by.
