@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,6 +100,52 @@ func TestPullWhileTheDaemonIsKilled(t *testing.T) {
 	h.Must(err)
 	if len(pulls) != 0 || len(store.Orphans) != 0 {
 		t.Errorf("pulls %+v, orphans %v", pulls, store.Orphans)
+	}
+}
+
+// What came of a big layer before the daemon was killed is not fetched again.
+func TestPullGoesOnAfterAKill(t *testing.T) {
+	h := suite.Test(t)
+	random := make([]byte, 48<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(random)
+	image, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "f", Body: string(random)}}}})
+	h.Must(err)
+	layers, err := image.Layers()
+	h.Must(err)
+	digest, err := layers[0].Digest()
+	h.Must(err)
+	h.Registry.Fault("goes-on", testregistry.Fault{Blobs: testregistry.BlobSlow})
+	h.Must(h.Registry.Push("goes-on:1", image))
+	go h.Pull(h.Ctx, "registry.test/goes-on:1") //nolint:errcheck // it ends with the daemon
+	harness.Eventually(t, "4 MiB of the layer are kept", func() bool {
+		files, _ := filepath.Glob(filepath.Join(h.Node.Dir, "images/spool/*.blob"))
+		if len(files) != 1 {
+			return false
+		}
+		info, err := os.Stat(files[0])
+		return err == nil && info.Size() > 4<<20
+	})
+	h.Kill(t)
+	h.Restart(t)
+	h.Registry.Fault("goes-on", testregistry.Fault{})
+	h.Must(h.Pull(h.Ctx, "registry.test/goes-on:1"))
+	var ranges []string
+	for _, q := range h.Registry.Requests("goes-on") {
+		if strings.HasSuffix(q.Path, digest.String()) {
+			ranges = append(ranges, q.Range)
+		}
+	}
+	// Keeping begins only when the transfer is slow: so the beginning, and from the middle on.
+	var end, from int
+	if len(ranges) == 3 {
+		_, _ = fmt.Sscanf(ranges[1], "bytes=0-%d", &end)
+		_, _ = fmt.Sscanf(ranges[2], "bytes=%d-", &from)
+	}
+	if end == 0 || from < end+1+4<<20 {
+		t.Errorf("the registry was asked for %q", ranges)
+	}
+	if files, _ := os.ReadDir(filepath.Join(h.Node.Dir, "images/spool")); len(files) != 0 {
+		t.Errorf("left in the spool: %v", files)
 	}
 }
 

@@ -70,8 +70,8 @@ func Up() (*Suite, error) {
 	s := &Suite{Registry: registry, Dir: dir}
 	// By its own name the registry gets credentials, which a mirror does not.
 	config := filepath.Join(dir, "suite.yaml")
-	text := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}]}\n"+
-		"network: {binDirs: [%s/bin, /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni]}\n", registry.Host, dir)
+	text := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}], dockerConfig: %[2]s/config.json, credentialHelperDirs: [%[2]s]}\n"+
+		"network: {binDirs: [%[2]s/bin, /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni]}\n", registry.Host, dir)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

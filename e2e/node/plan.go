@@ -126,8 +126,11 @@ func (n *Node) writeConfig(o Options) error {
 	network := section(config, "network")
 	network["confDir"] = filepath.Join(n.Dir, "cni/net.d")
 	network["cacheDir"] = filepath.Join(n.Dir, "cni/cache")
+	images := section(config, "images")
+	if images["registryConfigDirs"] == nil {
+		images["registryConfigDirs"] = []any{filepath.Join(n.Dir, "certs.d")}
+	}
 	if o.Mirror != "" {
-		images := section(config, "images")
 		rules, _ := images["registries"].([]any) // a registry with a rule of its own keeps it
 		images["registries"] = append(rules, map[string]any{
 			"name": "*", "mirrors": []any{map[string]any{"url": o.Mirror}}, "mirrorsOnly": true,

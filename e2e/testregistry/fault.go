@@ -29,7 +29,11 @@ const (
 	BlobTorn              // half of the bytes, then the connection ends
 	BlobAltered           // one byte is another
 	BlobStalled           // half of the bytes, then nothing for a long time
+	BlobSlow              // no more than slowRate
 )
+
+// slowRate is how many bytes a second of a slow blob come.
+const slowRate = 8 << 20
 
 const token = "testregistry-token"
 
@@ -81,7 +85,7 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, inner http.Ha
 func (r *Registry) note(req *http.Request) Fault {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests = append(r.requests, Request{req.Method, req.URL.Path, req.Header.Get("Authorization")})
+	r.requests = append(r.requests, Request{req.Method, req.URL.Path, req.Header.Get("Authorization"), req.Header.Get("Range")})
 	for repository, f := range r.faults {
 		if strings.HasPrefix(req.URL.Path, "/v2/"+repository+"/") {
 			return f
@@ -144,6 +148,14 @@ func serveWrongBlob(w http.ResponseWriter, req *http.Request, inner http.Handler
 		w.Write(body[:len(body)/2]) //nolint:errcheck // see above
 		w.(http.Flusher).Flush()
 		<-req.Context().Done()
+	case BlobSlow:
+		for len(body) > 0 && req.Context().Err() == nil {
+			n := min(len(body), slowRate/50)
+			w.Write(body[:n]) //nolint:errcheck // the context tells
+			w.(http.Flusher).Flush()
+			body = body[n:]
+			time.Sleep(time.Second / 50)
+		}
 	default:
 		body = bytes.Clone(body)
 		body[len(body)/2] ^= 1

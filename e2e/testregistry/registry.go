@@ -25,6 +25,7 @@ type Registry struct {
 type Request struct {
 	Method, Path  string
 	Authorization string
+	Range         string
 }
 
 // Listen serves a new, empty registry on address; "127.0.0.1:0" picks a port.
