@@ -9,8 +9,8 @@
 // them.
 //
 // The block size is 512, so that bodies of a tar archive can be used where they
-// lie. Only what Write makes can be read: extended inodes, uncompressed data, one
-// extent a file. The package does not compress or deduplicate data, does not
+// lie. Only what Write makes can be read: extended inodes, uncompressed data in
+// chunks, one for a whole file unless it is sparse. The package does not compress or deduplicate data, does not
 // mount, and knows neither archives nor the store.
 //
 // The format is Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h of the

@@ -46,6 +46,7 @@ const (
 const (
 	chunkIndexes  = 0x20 // the format of a chunked inode: 8-byte indexes
 	chunkBitsMask = 0x1f
+	maxChunkBits  = 31
 	nullBlock     = 1<<32 - 1 // the address of a hole
 )
 

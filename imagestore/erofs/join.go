@@ -163,14 +163,7 @@ func (a *applying) again(dir ID, name string, s shared) error {
 func (a *applying) make(dir ID, name string, n *diskInode) (id ID, err error) {
 	switch n.Mode & TypeMask {
 	case TypeRegular:
-		var x Extent
-		if x, err = a.m.extent(n); err != nil {
-			return 0, err
-		}
-		if x.Size > 0 {
-			x.Device = a.device
-		}
-		id, err = a.t.File(dir, name, n.Attributes, x)
+		id, err = a.file(dir, name, n)
 	case TypeSymlink:
 		var target string
 		if target, err = a.m.link(n); err != nil {
@@ -184,6 +177,22 @@ func (a *applying) make(dir ID, name string, n *diskInode) (id ID, err error) {
 		return 0, err
 	}
 	return id, a.xattrs(id, n)
+}
+
+// file makes a regular file. Most have all their data in one piece, and need no map.
+func (a *applying) file(dir ID, name string, n *diskInode) (ID, error) {
+	c, err := a.m.chunks(n)
+	if err != nil {
+		return 0, err
+	}
+	c.Device = a.device
+	switch {
+	case len(c.Blocks) == 0:
+		return a.t.File(dir, name, n.Attributes, Extent{})
+	case len(c.Blocks) == 1 && c.Blocks[0] != Hole:
+		return a.t.File(dir, name, n.Attributes, Extent{Device: a.device, Block: c.Blocks[0], Size: n.size})
+	}
+	return a.t.Sparse(dir, name, n.Attributes, n.size, c)
 }
 
 // settleLinks gives the layer's links to lower files their inodes. The layer has

@@ -87,7 +87,10 @@ func (l *layout) form(n *inode) form {
 	switch n.Mode & TypeMask {
 	case TypeRegular:
 		f.layout = layoutChunked
-		if n.size > 0 && n.marks&Linked == 0 {
+		switch {
+		case n.marks&scattered != 0:
+			f.index = chunkIndexSize * len(l.t.chunks[n.a].Blocks)
+		case n.size > 0 && n.marks&Linked == 0:
 			f.index = chunkIndexSize
 		}
 	case TypeDirectory, TypeSymlink:
@@ -126,7 +129,7 @@ func (f form) fit(nid uint32) uint32 {
 
 // xattrBytes is the length of xattrBody.
 func (t *Tree) xattrBytes(n *inode) int {
-	if n.marks != 0 {
+	if n.marks&^scattered != 0 {
 		return len(t.xattrBody(n))
 	}
 	if n.xattrs == 0 {

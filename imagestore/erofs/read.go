@@ -239,25 +239,35 @@ func (m *Image) link(n *diskInode) (string, error) {
 	return string(target), nil
 }
 
-// extent gives the data of a regular file, which lies before the metadata.
-func (m *Image) extent(n *diskInode) (Extent, error) {
+// chunks gives the data of a regular file, which lies before the metadata.
+func (m *Image) chunks(n *diskInode) (Chunks, error) {
 	if n.layout != layoutChunked || n.size > maxFile || n.raw > 0xffff || n.raw&chunkIndexes == 0 || n.raw&^(chunkIndexes|chunkBitsMask) != 0 {
-		return Extent{}, damaged("inode %d: layout %d, format %#x, %d bytes", n.nid, n.layout, n.raw, n.size)
+		return Chunks{}, damaged("inode %d: layout %d, format %#x, %d bytes", n.nid, n.layout, n.raw, n.size)
 	}
-	if n.size == 0 {
-		return Extent{}, nil
+	c := Chunks{Bits: uint8(n.raw & chunkBitsMask)}
+	count := c.count(n.size)
+	if count > (m.end-m.meta)/chunkIndexSize {
+		return Chunks{}, damaged("inode %d: %d chunks", n.nid, count)
 	}
-	if n.size > BlockSize<<(n.raw&chunkBitsMask) {
-		return Extent{}, damaged("inode %d: more than one chunk", n.nid)
+	if err := m.spend(count * chunkIndexSize); err != nil {
+		return Chunks{}, err
 	}
-	b, err := m.bytes(roundUp(n.body, chunkIndexSize), chunkIndexSize)
-	if err != nil {
-		return Extent{}, err
+	c.Blocks = make([]uint32, count)
+	left := n.size
+	for i := range c.Blocks {
+		b, err := m.bytes(roundUp(n.body, chunkIndexSize)+int64(i)*chunkIndexSize, chunkIndexSize)
+		if err != nil {
+			return Chunks{}, err
+		}
+		c.Blocks[i] = le.Uint32(b[4:])
+		at, size := int64(c.Blocks[i])*BlockSize, min(left, BlockSize<<c.Bits)
+		left -= size
+		if c.Blocks[i] == Hole && le.Uint32(b) == 0 {
+			continue
+		}
+		if le.Uint32(b) != 0 || at < DataStart || at+size > m.meta {
+			return Chunks{}, damaged("inode %d: chunk %d at block %d", n.nid, i, c.Blocks[i])
+		}
 	}
-	x := Extent{Device: le.Uint16(b[2:]), Block: le.Uint32(b[4:]), Size: n.size}
-	at := int64(x.Block) * BlockSize
-	if le.Uint16(b) != 0 || x.Device != 0 || at < DataStart || at+x.Size > m.meta {
-		return Extent{}, damaged("inode %d: data at block %d of device %d", n.nid, x.Block, x.Device)
-	}
-	return x, nil
+	return c, nil
 }

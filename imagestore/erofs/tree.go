@@ -66,6 +66,9 @@ const (
 	// Linked regular files are names for a file of a layer below, whose path they
 	// hold in the place of content (trusted.varve.link).
 	Linked
+
+	// scattered files have a map of chunks. It is nobody's to set.
+	scattered Marks = 1 << 7
 )
 
 // inode is one of a tree. The fields without a name of their own mean, by type:
@@ -76,7 +79,7 @@ type inode struct {
 	links  uint32 // names; a directory has one
 	xattrs uint32 // set
 	size   int64  // of a regular file, a link's or marker's text, a directory's entries when laid out
-	a      uint32 // data block, device number, text, or a directory's first entry + 1
+	a      uint32 // data block, map of chunks, device number, text, or a directory's first entry + 1
 	b      uint32 // a directory's parent
 }
 
@@ -87,6 +90,7 @@ type Tree struct {
 	names  names
 	inodes slab[inode]
 	xattrs xattrSets
+	chunks []Chunks
 }
 
 // NewTree gives a tree of an empty root directory.
@@ -162,14 +166,20 @@ type Extent struct {
 	Size   int64
 }
 
-// Extent gives a regular file's data.
-func (t *Tree) Extent(id ID) Extent {
+// Shift moves a regular file's data by a number of blocks.
+func (t *Tree) Shift(id ID, by uint32) {
 	n := t.at(id)
-	return Extent{n.device, n.a, n.size}
+	switch {
+	case n.marks&scattered != 0:
+		for i, b := range t.chunks[n.a].Blocks {
+			if b != Hole {
+				t.chunks[n.a].Blocks[i] = b + by
+			}
+		}
+	case n.size > 0:
+		n.a += by
+	}
 }
-
-// SetBlock moves a regular file's data.
-func (t *Tree) SetBlock(id ID, block uint32) { t.at(id).a = block }
 
 // Mkdir puts a directory in a directory, in the place of what has the name.
 func (t *Tree) Mkdir(dir ID, name string, a Attributes) (ID, error) {
@@ -182,6 +192,37 @@ func (t *Tree) File(dir ID, name string, a Attributes, data Extent) (ID, error) 
 		return 0, unix.EFBIG
 	}
 	return t.put(dir, name, inode{Attributes: typed(a, TypeRegular), device: data.Device, a: data.Block, size: data.Size})
+}
+
+// Hole is the block of a chunk that has no data.
+const Hole = nullBlock
+
+// Chunks is a sparse file's data: pieces of 2^Bits blocks, each where its entry of
+// Blocks says. The last piece may be shorter.
+type Chunks struct {
+	Device uint16
+	Bits   uint8
+	Blocks []uint32
+}
+
+// Sparse puts a regular file in a directory whose data lies in chunks.
+func (t *Tree) Sparse(dir ID, name string, a Attributes, size int64, c Chunks) (ID, error) {
+	if size < 0 || size > maxFile || c.Bits > maxChunkBits || int64(len(c.Blocks)) != c.count(size) {
+		return 0, unix.EFBIG
+	}
+	if err := t.take(4 * len(c.Blocks)); err != nil {
+		return 0, err
+	}
+	t.chunks = append(t.chunks, c)
+	return t.put(dir, name, inode{
+		Attributes: typed(a, TypeRegular), marks: scattered, device: c.Device, a: uint32(len(t.chunks) - 1), size: size,
+	})
+}
+
+// count is the number of chunks that a file of size bytes has.
+func (c Chunks) count(size int64) int64 {
+	chunk := int64(BlockSize) << c.Bits
+	return (size + chunk - 1) / chunk
 }
 
 // Symlink puts a symbolic link in a directory, in the place of what has the name.

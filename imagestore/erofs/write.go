@@ -103,7 +103,7 @@ func (w *writer) inode(number uint32, id ID) {
 		if n.marks&Linked != 0 {
 			le.PutUint64(b[8:], 0)
 		}
-		le.PutUint16(b[16:], chunkFormat(n.size))
+		le.PutUint16(b[16:], w.t.chunkFormat(n))
 	case TypeDirectory:
 		le.PutUint32(b[44:], w.t.dirLinks(id))
 		w.plainStart(b[16:], f)
@@ -118,10 +118,7 @@ func (w *writer) inode(number uint32, id ID) {
 	switch {
 	case f.index > 0:
 		w.padTo(roundUp(w.at, chunkIndexSize))
-		var index [chunkIndexSize]byte
-		le.PutUint16(index[2:], n.device)
-		le.PutUint32(index[4:], n.a)
-		w.write(index[:])
+		w.chunks(n)
 	case f.inline > 0:
 		w.data(id)
 	}
@@ -135,9 +132,28 @@ func (w *writer) plainStart(b []byte, f form) {
 	}
 }
 
-// chunkFormat makes one chunk of the whole file.
-func chunkFormat(size int64) uint16 {
-	blocks := uint64(size+BlockSize-1) / BlockSize
+// chunks writes where a file's data is.
+func (w *writer) chunks(n *inode) {
+	blocks := []uint32{n.a}
+	if n.marks&scattered != 0 {
+		blocks = w.t.chunks[n.a].Blocks
+	}
+	for _, b := range blocks {
+		var index [chunkIndexSize]byte
+		if b != Hole {
+			le.PutUint16(index[2:], n.device)
+		}
+		le.PutUint32(index[4:], b)
+		w.write(index[:])
+	}
+}
+
+// chunkFormat makes one chunk of the whole file, if it has no map of chunks.
+func (t *Tree) chunkFormat(n *inode) uint16 {
+	if n.marks&scattered != 0 {
+		return chunkIndexes | uint16(t.chunks[n.a].Bits)
+	}
+	blocks := uint64(n.size+BlockSize-1) / BlockSize
 	if blocks <= 1 {
 		return chunkIndexes
 	}

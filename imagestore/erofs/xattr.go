@@ -197,7 +197,7 @@ func parseXattrs(body []byte) (all []xattr, err error) {
 // xattrBody gives the attributes of an inode as they follow it on disk, or nothing.
 func (t *Tree) xattrBody(n *inode) []byte {
 	body := []byte(t.xattrs.sets[n.xattrs])
-	if n.marks != 0 {
+	if n.marks&^scattered != 0 {
 		all := decodeXattrs(t.xattrs.sets[n.xattrs])
 		add := func(m Marks, name, value string) {
 			if n.marks&m == 0 {

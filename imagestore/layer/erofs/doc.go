@@ -8,7 +8,7 @@
 //	0      nothing but the superblock at 1024
 //	4096   the tar stream, every byte, uncompressed: its digest is the diff id
 //	       the content of sparse files, whose bodies in the archive are not their
-//	       content; with holes
+//	       content, without the holes
 //	       the metadata: regular files point into what is before
 //
 // each beginning at a multiple of 4096 but for the bodies, which tar puts at

@@ -154,37 +154,44 @@ func (e *entries) file(at place, h *tar.Header) error {
 		return fmt.Errorf("files of more than %d bytes: %w", e.limits.Bytes, unpack.ErrLimit)
 	}
 	e.written += h.Size
-	data := erofs.Extent{Size: h.Size}
-	spilled := h.Size > 0 && entry.Sparse(h)
-	switch {
-	case spilled:
-		s, err := e.spill()
-		if err != nil {
-			return err
-		}
-		if data.Block, err = s.add(e.content, h.Size); err != nil {
-			return err
-		}
-	case h.Size > 0:
-		block := e.offset / erofs.BlockSize
-		if block > 1<<32-1<<20 || e.offset%erofs.BlockSize != 0 {
-			return fmt.Errorf("content at %d: %w", e.offset, unix.EFBIG)
-		}
-		data.Block = uint32(block)
-	}
-	id, err := e.tree.File(at.dir, at.base, attributes(h), data)
+	id, err := e.regular(at, h)
 	if err != nil {
 		return err
 	}
-	if spilled {
-		s, err := e.spill()
-		if err != nil {
-			return err
-		}
-		s.files = append(s.files, id)
-	}
 	e.counted(h.Size)
 	return e.describe(id, h)
+}
+
+// regular makes a regular file with its data.
+func (e *entries) regular(at place, h *tar.Header) (erofs.ID, error) {
+	data := erofs.Extent{Size: h.Size}
+	switch {
+	case h.Size == 0:
+	case entry.Sparse(h):
+		return e.sparse(at, h)
+	default:
+		block := e.offset / erofs.BlockSize
+		if block > 1<<32-1<<20 || e.offset%erofs.BlockSize != 0 {
+			return 0, fmt.Errorf("content at %d: %w", e.offset, unix.EFBIG)
+		}
+		data.Block = uint32(block)
+	}
+	return e.tree.File(at.dir, at.base, attributes(h), data)
+}
+
+// sparse makes a file whose body is not its content as it stands.
+func (e *entries) sparse(at place, h *tar.Header) (erofs.ID, error) {
+	s, err := e.spill()
+	if err != nil {
+		return 0, err
+	}
+	chunks, err := s.add(e.content, h.Size)
+	if err != nil {
+		return 0, err
+	}
+	id, err := e.tree.Sparse(at.dir, at.base, attributes(h), h.Size, chunks)
+	s.files = append(s.files, id)
+	return id, err
 }
 
 // symlink makes a symbolic link. Its target is text: it is resolved by whoever

@@ -53,7 +53,7 @@ func layersOf(t testing.TB, archives ...[]byte) []string {
 // the layers' roots is not the root's: overlay takes that from the mount's own.
 func overlaid(t testing.TB, archives ...[]byte) (root string, err error) {
 	t.Helper()
-	top := t.TempDir()
+	top := memory(t)
 	d, err := overlay.New(top)
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +62,11 @@ func overlaid(t testing.TB, archives ...[]byte) (root string, err error) {
 	if err := os.Mkdir(s.Root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range archives {
-		dir := t.TempDir()
+	for i, b := range archives {
+		dir := fmt.Sprint(top, "/", i)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
 		r, err := d.Write(t.Context(), dir, bytes.NewReader(b), generous)
 		if err != nil {
 			t.Fatal(err)

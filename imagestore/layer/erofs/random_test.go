@@ -82,10 +82,7 @@ func (d dice) archive(t testing.TB) []byte {
 // bothWays writes an archive in both formats, and fails if only one takes it.
 func bothWays(t testing.TB, b []byte) (dir, plain string, r unpack.Result, ok bool) {
 	t.Helper()
-	dir, plain = t.TempDir(), t.TempDir()
-	if err := os.Chmod(plain, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir, plain = t.TempDir(), memory(t)
 	root, err := os.Open(plain)
 	if err != nil {
 		t.Fatal(err)

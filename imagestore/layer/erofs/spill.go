@@ -43,33 +43,60 @@ func (s *spill) close() {
 	}
 }
 
-// add copies size bytes of content, and gives the block where they begin.
-func (s *spill) add(content io.Reader, size int64) (block uint32, err error) {
-	at := s.size
-	if (at+size)/erofs.BlockSize >= 1<<32-1 {
-		return 0, fmt.Errorf("sparse files of %d bytes: %w", at+size, unix.EFBIG)
+// mostChunks bounds the map of one file: the bigger the file, the bigger its chunks.
+const mostChunks = 4096
+
+// add takes size bytes of content, and gives where they are. Chunks of zeros take
+// no place.
+func (s *spill) add(content io.Reader, size int64) (erofs.Chunks, error) {
+	c := erofs.Chunks{Bits: 3} // spillPiece
+	for size>>c.Bits/erofs.BlockSize >= mostChunks {
+		c.Bits++
 	}
 	for done := int64(0); done < size; {
-		want := s.buf[:min(size-done, int64(len(s.buf)))]
-		if _, err := io.ReadFull(content, want); err != nil {
+		chunk := min(size-done, erofs.BlockSize<<c.Bits)
+		block, err := s.chunk(content, chunk)
+		if err != nil {
+			return c, fmt.Errorf("%d bytes after %d: %w", size, done, err)
+		}
+		c.Blocks = append(c.Blocks, block)
+		done += chunk
+	}
+	return c, nil
+}
+
+// chunk takes one chunk, and gives its block.
+func (s *spill) chunk(content io.Reader, size int64) (uint32, error) {
+	if s.size+size > erofs.BlockSize<<31 {
+		return 0, unix.EFBIG
+	}
+	empty := true
+	for done := int64(0); done < size; {
+		part := s.buf[:min(size-done, int64(len(s.buf)))]
+		if _, err := io.ReadFull(content, part); err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return 0, fmt.Errorf("%d bytes of %d: %w", done, size, err)
+			return 0, err
 		}
-		for p := 0; p < len(want); p += spillPiece {
-			piece := want[p:min(p+spillPiece, len(want))]
+		for p := 0; p < len(part); p += spillPiece {
+			piece := part[p:min(p+spillPiece, len(part))]
 			if isZero(piece) {
 				continue
 			}
-			if _, err := s.f.WriteAt(piece, at+done+int64(p)); err != nil {
+			empty = false
+			if _, err := s.f.WriteAt(piece, s.size+done+int64(p)); err != nil {
 				return 0, err
 			}
 		}
-		done += int64(len(want))
+		done += int64(len(part))
 	}
-	s.size = (at + size + erofs.BlockSize - 1) / erofs.BlockSize * erofs.BlockSize
-	return uint32(at / erofs.BlockSize), nil
+	if empty {
+		return erofs.Hole, nil
+	}
+	block := uint32(s.size / erofs.BlockSize)
+	s.size = roundUp(s.size+size, erofs.BlockSize)
+	return block, nil
 }
 
 var zeros [spillPiece]byte
@@ -80,7 +107,7 @@ func isZero(piece []byte) bool { return bytes.Equal(piece, zeros[:len(piece)]) }
 // moves its files there.
 func (s *spill) settle(t *erofs.Tree, to *os.File, at int64) error {
 	for _, id := range s.files {
-		t.SetBlock(id, t.Extent(id).Block+uint32(at/erofs.BlockSize))
+		t.Shift(id, uint32(at/erofs.BlockSize))
 	}
 	for from := int64(0); from < s.size; {
 		start, err := s.f.Seek(from, unix.SEEK_DATA)

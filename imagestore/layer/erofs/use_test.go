@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -63,8 +64,10 @@ func TestSparse(t *testing.T) {
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
+	pieces(t, from+"/pieces", 33<<20+5)
+	pieces(t, from+"/few", 70001)
 	for _, format := range []string{"gnu", "pax"} {
-		b, err := exec.Command("tar", "-C", from, "--sparse", "--format="+format, "-cf", "-", "f", "allhole", "plain").Output()
+		b, err := exec.Command("tar", "-C", from, "--sparse", "--format="+format, "-cf", "-", "f", "allhole", "plain", "pieces", "few").Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +94,11 @@ func TestSparse(t *testing.T) {
 			if string(ends) != "headtail" || !bytes.Equal(middle, make([]byte, len(middle))) || st.Size() != 3<<30+4 {
 				t.Errorf("%s in %s: %q, %d bytes", format, name, ends, st.Size())
 			}
+			for _, name := range []string{"pieces", "few"} {
+				if sum(t, root+"/"+name) != sum(t, from+"/"+name) {
+					t.Errorf("%s in %s: %s differs", format, name, name)
+				}
+			}
 			if sum(t, root+"/allhole") != fmt.Sprintf("%x", sha256.Sum256(make([]byte, 5<<20))) || sum(t, root+"/plain") != fmt.Sprintf("%x", sha("x")) {
 				t.Errorf("%s in %s: the other files differ", format, name)
 			}
@@ -99,12 +107,34 @@ func TestSparse(t *testing.T) {
 		if err := unix.Stat(dir+"/"+layerFile, &st); err != nil || st.Blocks*512 > 1<<20 {
 			t.Errorf("%s: %d bytes on disk, %v", format, st.Blocks*512, err)
 		}
+		if err := unix.Stat(dir+"/"+layerFile, &st); err != nil || st.Size > 4<<20 {
+			t.Errorf("%s: the holes are in the layer's file: %d bytes, %v", format, st.Size, err)
+		}
 		if r.Bytes < 3<<30 {
 			t.Errorf("%s: the holes do not count: %+v", format, r)
 		}
 		if _, err := writeLayer(t.Context(), t.TempDir(), bytes.NewReader(b), unpack.Limits{Bytes: 1 << 20, Entries: 9}); !errors.Is(err, unpack.ErrLimit) {
 			t.Errorf("%s: holes are beyond the limit: %v", format, err)
 		}
+	}
+}
+
+// pieces makes a file with data here and there.
+func pieces(t testing.TB, name string, size int64) {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := rand.New(rand.NewPCG(uint64(size), 3))
+	for i := range 12 {
+		if _, err := f.WriteAt([]byte(random(1+r.IntN(9000), uint64(i))), r.Int64N(size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
 	}
 }
 

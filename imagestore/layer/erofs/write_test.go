@@ -90,10 +90,7 @@ func written(t testing.TB, b []byte) (dir string, r unpack.Result) {
 // unpacked makes a directory of the same archive.
 func unpacked(t testing.TB, b []byte) (dir string, r unpack.Result) {
 	t.Helper()
-	dir = t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir = memory(t)
 	root, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
