@@ -2,9 +2,12 @@ package imagestore
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/varve-cri/varve/imagestore/layer/layertest"
 	"github.com/varve-cri/varve/imagestore/spool"
@@ -130,4 +133,52 @@ func BenchmarkPullKept(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRoot makes the root of a container on an image of twelve layers, in each
+// format: what every container's start waits for when no spare is there.
+func BenchmarkRoot(b *testing.B) {
+	r := newRemote(b)
+	p := picture{format: "gzip"}
+	for i := range 12 {
+		p.layers = append(p.layers, manyFiles(b, 100, uint64(i)))
+	}
+	r.push("app:v1", p)
+	for _, format := range []string{FormatErofs, FormatOverlay} {
+		b.Run(format, func(b *testing.B) {
+			s := open(b, inFormat(format))
+			image := pulled(b, s, r.host()+"/app:v1")
+			var create, mount, first []time.Duration
+			n := 0
+			for b.Loop() {
+				n++
+				id := fmt.Sprint("c", n)
+				begin := time.Now()
+				if err := s.CreateRW(id, image.ID); err != nil {
+					b.Fatal(err)
+				}
+				made := time.Now()
+				f, err := s.MountRW(id)
+				if err != nil {
+					b.Fatal(err)
+				}
+				mounted := time.Now()
+				if n == 1 {
+					first = append(first, mounted.Sub(made))
+				}
+				create, mount = append(create, made.Sub(begin)), append(mount, mounted.Sub(made))
+				if err := errors.Join(f.Close(), s.RemoveRW(id)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(median(create).Microseconds()), "create-µs")
+			b.ReportMetric(float64(median(mount).Microseconds()), "mount-µs")
+			b.ReportMetric(float64(first[0].Microseconds()), "first-mount-µs")
+		})
+	}
+}
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
 }

@@ -126,7 +126,7 @@ func (b *bench) pullSection(target pullTarget, image *pullset.Image, limit figur
 	s := figure.Section{Columns: b.columns(), Title: fmt.Sprintf("Pull of an image: layers %d, %d MiB gzip, %d MiB, %d entries",
 		len(image.Layers), packed>>20, plain>>20, target.spec.Entries)}
 	name := image.Name
-	s.Add("limit: inflate, both digests, a plain file for each layer", "s", nil, limit)
+	s.Add("limit: inflate, both digests, a plain file for each layer, fsync", "s", nil, limit)
 	s.Add("PullImage", "s", target.pull, b.stats(name+" pull")...)
 	s.Add("  PullImage / limit", "x", target.overLimit, ratio(b.stats(name + " pull")[0], limit.Median))
 	s.Add("peak memory of the daemon above idle", "MiB", figure.AtMost(64), b.stats(name+" memory")...)

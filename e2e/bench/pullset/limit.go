@@ -14,9 +14,9 @@ import (
 )
 
 // Limit does what no pull can leave out: it reads each layer's file, inflates
-// it, takes both digests, and writes one plain file for each layer, two layers
-// at a time. It unpacks nothing, asks no network and waits for no disk. The
-// files are gone when it returns; their removal is not in the time.
+// it, takes both digests, writes one plain file for each layer and syncs it, two
+// layers at a time. It unpacks nothing and asks no network. The files are gone
+// when it returns; their removal is not in the time.
 func (m *Image) Limit(dir string) (time.Duration, error) {
 	scratch, err := os.MkdirTemp(dir, "limit-")
 	if err != nil {
@@ -56,5 +56,5 @@ func (l Layer) inflate(file string) error {
 	if digest.NewDigest(digest.SHA256, packed) != l.Digest || digest.NewDigest(digest.SHA256, plain) != l.DiffID {
 		return fmt.Errorf("%s is damaged: remove its directory", l.File)
 	}
-	return nil
+	return out.Sync()
 }
