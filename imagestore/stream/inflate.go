@@ -1,13 +1,13 @@
 package stream
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/varve-cri/varve/imagestore/gunzip"
 )
 
 // maxWindow is the largest zstd window that we give memory for: what
@@ -32,8 +32,8 @@ var unread = []struct{ name, magic string }{
 // comes out decides whether the guess was right. No program is run for it
 // (CVE-2026-41567).
 func Inflate(r io.Reader) (io.ReadCloser, error) {
-	b := bufio.NewReaderSize(r, 64<<10)
-	most, err := b.Peek(10)
+	b := newSource(r)
+	most, err := b.peek(10)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -45,11 +45,7 @@ func Inflate(r io.Reader) (io.ReadCloser, error) {
 	head := most[:min(4, len(most))]
 	switch {
 	case bytes.HasPrefix(head, gzipMagic):
-		z, err := gzip.NewReader(b)
-		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		return named{z, z.Close, "gzip"}, nil
+		return named{gunzip.NewReader(b), func() error { return nil }, "gzip"}, nil
 	case bytes.Equal(head, zstdMagic), len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], zstdSkipMagics):
 		// One goroutine of its own is the stage's; more would take the processors from
 		// the other layers.
