@@ -38,14 +38,16 @@ func newEntries(limits unpack.Limits, spill func() (*spill, error)) *entries {
 	e := &entries{limits: limits, spill: spill}
 	e.tree = erofs.NewTree(erofs.Bounds{Inodes: min(limits.Entries, maxInodes) + 1, Text: maxText})
 	e.tree.Mark(erofs.Root, erofs.Implicit)
-	e.paths = &paths{tree: e.tree, made: func() erofs.Attributes {
-		// A directory that the archive does not describe is as old as what it is
-		// made for, so that the same archive always makes the same layer.
-		e.counted(0)
-		a := attributes(e.header)
-		return erofs.Attributes{Mode: 0o755, Seconds: a.Seconds, Nanos: a.Nanos}
-	}}
+	e.paths = &paths{tree: e.tree, plain: e.plain, made: func() { e.counted(0) }}
 	return e
+}
+
+// plain gives the attributes of a directory that the archive does not describe. It
+// is as old as what it is made for, so that the same archive always makes the same
+// layer.
+func (e *entries) plain() erofs.Attributes {
+	a := attributes(e.header)
+	return erofs.Attributes{Mode: 0o755, Seconds: a.Seconds, Nanos: a.Nanos}
 }
 
 // attributes gives a header's own.
@@ -138,7 +140,6 @@ func (e *entries) directory(at place, h *tar.Header) (err error) {
 	case e.tree.Is(id, erofs.TypeDirectory):
 	case e.tree.IsWhiteout(id):
 		id, err = e.paths.opaqueDir(at.dir, at.base)
-		e.result.Inodes-- // the whiteout's
 	default:
 		id, err = e.tree.Mkdir(at.dir, at.base, attributes(h))
 	}

@@ -21,8 +21,10 @@ const maxLinks = 40
 // with the same results.
 type paths struct {
 	tree *erofs.Tree
-	// made gives attributes to a directory that was missing and is being made.
-	made func() erofs.Attributes
+	// plain gives the attributes of a directory that nobody described.
+	plain func() erofs.Attributes
+	// made is told of each directory that was missing and was made.
+	made func()
 
 	last   string // found last
 	lastID erofs.ID
@@ -91,10 +93,11 @@ func (p *paths) make(name string) (erofs.ID, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	id, err := p.tree.Mkdir(dir, base, p.made())
+	id, err := p.tree.Mkdir(dir, base, p.plain())
 	if err != nil {
 		return 0, "", err
 	}
+	p.made()
 	p.tree.Mark(id, erofs.Implicit)
 	return id, path.Join(real, base), nil
 }
@@ -144,7 +147,7 @@ func (p *paths) overWhiteout(real string) bool {
 
 // opaqueDir puts an opaque directory in a whiteout's place.
 func (p *paths) opaqueDir(dir erofs.ID, base string) (erofs.ID, error) {
-	id, err := p.tree.Mkdir(dir, base, p.made())
+	id, err := p.tree.Mkdir(dir, base, p.plain())
 	if err == nil {
 		p.tree.Mark(id, erofs.Opaque)
 	}

@@ -89,9 +89,12 @@ func bothWays(t testing.TB, b []byte) (dir, plain string, r unpack.Result, ok bo
 	}
 	defer root.Close()
 	r, want := unpack.Tree(t.Context(), root, bytes.NewReader(b), generous)
-	_, got := writeLayer(t.Context(), dir, bytes.NewReader(b), generous)
+	own, got := writeLayer(t.Context(), dir, bytes.NewReader(b), generous)
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Fatalf("error %v, unpacked %v\n%s", got, want, listing(t, b))
+	}
+	if len(r.Needs.Links) == 0 && (own.Bytes != r.Bytes || own.Inodes != r.Inodes || (own.Root == nil) != (r.Root == nil)) {
+		t.Errorf("result %+v, unpacked %+v\n%s", own, r, listing(t, b))
 	}
 	return dir, plain, r, want == nil
 }
