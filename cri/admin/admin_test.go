@@ -313,6 +313,60 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+// A layer that is not what was written is told with its images, until a pull has
+// fetched it again.
+func TestDamagedLayers(t *testing.T) {
+	n := newNode(t)
+	ref := n.push("app:1", []testimage.File{file("f", 5000)})
+	pull := func() {
+		if last, err := n.Pull(t.Context(), wire.PullRequest{Image: ref}, nothing); err != nil || last.Stage != progress.Done {
+			t.Fatalf("%+v, %v", last, err)
+		}
+	}
+	pull()
+	s, err := n.Store(t.Context())
+	if err != nil || len(s.Damaged) != 0 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	layers, err := n.Layers(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The layer's biggest file is its content, in every format.
+	var biggest string
+	var content []byte
+	err = filepath.WalkDir(filepath.Join(s.Root, "layers", layers[0].Tree), func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			var b []byte
+			if b, err = os.ReadFile(path); len(b) > len(content) {
+				biggest, content = path, b
+			}
+		}
+		return err
+	})
+	at := bytes.Index(content, []byte("xxxx"))
+	if err != nil || at < 0 {
+		t.Fatalf("%s: %v", biggest, err)
+	}
+	content[at] = 'y'
+	if err := os.WriteFile(biggest, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.registry.Fault("app", testregistry.Fault{Status: http.StatusNotFound})
+	if err := n.store.CheckLayers(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s, err = n.Store(t.Context())
+	if err != nil || len(s.Damaged) != 1 || s.Damaged[0].Layer != layers[0].ID || s.Damaged[0].Images[0] != ref || s.Damaged[0].Problem == "" {
+		t.Errorf("%+v, %v", s.Damaged, err)
+	}
+	n.registry.Fault("app", testregistry.Fault{})
+	pull()
+	if s, err = n.Store(t.Context()); err != nil || len(s.Damaged) != 0 || len(s.Orphans) != 0 {
+		t.Errorf("after the pull: %+v, %v", s, err)
+	}
+}
+
 // strangerCase makes this test program ask as another user.
 const strangerCase = "VARVE_TEST_STRANGER"
 

@@ -130,11 +130,17 @@ func (s *Server) getStore(w http.ResponseWriter, _ *http.Request) error {
 	if err := unix.Statfs(usage.Mountpoint, &fs); err != nil {
 		return err
 	}
+	damaged := []wire.Damage{}
+	for _, d := range s.Store.Damaged() {
+		damaged = append(damaged, wire.Damage{
+			Layer: d.Layer.Chain.String(), Format: d.Layer.Format, Images: list(d.Images), Problem: d.Problem, Found: d.Found,
+		})
+	}
 	format := s.Store.Format()
 	return s.reply(w, wire.Store{
 		Root: usage.Mountpoint, Format: format.Name, FormatReason: format.Reason,
 		Images: len(s.Store.List()), Layers: len(s.Store.Layers()), Containers: len(s.Store.ListRW()),
 		Bytes: usage.Bytes, Inodes: usage.Inodes, TrashPending: s.Store.TrashPending(),
-		Free: fs.Bavail * uint64(fs.Bsize), Total: fs.Blocks * uint64(fs.Bsize), Orphans: list(orphans),
+		Free: fs.Bavail * uint64(fs.Bsize), Total: fs.Blocks * uint64(fs.Bsize), Orphans: list(orphans), Damaged: damaged,
 	})
 }

@@ -24,6 +24,7 @@ func WriteMetrics(w io.Writer, store *imagestore.Store) {
 		gauge(w, "varve_store_inodes", "Inodes that layers take, shared ones once.", u.Inodes)
 	}
 	gauge(w, "varve_trash_pending", "Removed layers and containers whose space is not free yet.", store.TrashPending())
+	gauge(w, "varve_damaged_layers", "Layers that are not what was written, until they are fetched again.", len(store.Damaged()))
 	if orphans, err := store.Orphans(); err == nil {
 		gauge(w, "varve_orphans", "Entries of the store's directories that belong to nothing; there should be none.", len(orphans))
 	}

@@ -43,7 +43,7 @@ func TestMetrics(t *testing.T) {
 	text := b.String()
 	for _, want := range []string{
 		"varve_pulls_running 0\n", `varve_pulls_total{result="done"} 1` + "\n", `varve_pulls_total{result="not_found"} 1` + "\n",
-		"varve_images 1\n", "varve_layers 1\n", "varve_layers_damaged 0\n", "varve_orphans 0\n", "varve_pull_resumes_total 0\n",
+		"varve_images 1\n", "varve_layers 1\n", "varve_layers_damaged 0\n", "varve_orphans 0\n", "varve_damaged_layers 0\n", "varve_pull_resumes_total 0\n",
 		`varve_pull_seconds_bucket{le="+Inf"} 2` + "\n", "varve_pull_seconds_count 2\n",
 	} {
 		if !strings.Contains(text, want) {

@@ -66,7 +66,7 @@ func TestVarve(t *testing.T) {
 		{[]string{"images", "--json"}, []string{`"id": "` + id + `"`}},
 		{[]string{"layers", ref}, []string{"o ", "\n| ", "2 layers"}},
 		{[]string{"history", ref}, []string{"LAYER"}},
-		{[]string{"store"}, []string{"orphans        0\n", "layer format"}},
+		{[]string{"store"}, []string{"orphans         0\n", "damaged layers  0\n", "layer format"}},
 		{[]string{"pulls"}, []string{ref, "is up to date"}},
 		{[]string{"pull", "--json", ref}, []string{`"stage":"done"`}},
 		{[]string{"operations"}, []string{"nothing runs"}},

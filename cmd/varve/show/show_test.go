@@ -157,6 +157,7 @@ func TestTables(t *testing.T) {
 	golden(t, "store", Store(wire.Store{
 		Root: "/var/lib/varve", Format: "erofs", FormatReason: "probed", Images: 2, Layers: 5, Containers: 1, Bytes: 1 << 30, Inodes: 4000,
 		TrashPending: 1, Free: 70 << 30, Total: 100 << 30, Orphans: []string{"layers/stray"},
+		Damaged: []wire.Damage{{Layer: digest(3), Images: []string{"a:1", "b:2"}, Problem: "file etc/passwd: digest is another"}},
 	}))
 	golden(t, "operations", append(Operations([]wire.Operation{
 		{Verb: "RunPodSandbox", Object: "pod default/web", Step: "network", Index: 3, Steps: 6, Since: now.Add(-75 * time.Second)},

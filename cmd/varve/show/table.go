@@ -125,10 +125,17 @@ func Store(s wire.Store) []string {
 		{"file system", fmt.Sprintf("%s free of %s", Bytes(s.Free), Bytes(s.Total))},
 		{"being deleted", plural(s.TrashPending, "thing")},
 		{"orphans", fmt.Sprint(len(s.Orphans))},
+		{"damaged layers", fmt.Sprint(len(s.Damaged))},
 	}
 	lines := table(0, rows)
 	for _, o := range s.Orphans {
-		lines = append(lines, "  "+Clean(o))
+		lines = append(lines, "  orphan "+Clean(o))
+	}
+	for _, d := range s.Damaged {
+		lines = append(lines, fmt.Sprintf("  damaged %s of %s: %s", Short(d.Layer), Clean(strings.Join(d.Images, ", ")), Clean(d.Problem)))
+	}
+	if len(s.Damaged) > 0 {
+		lines = append(lines, "  varve pull IMAGE fetches a damaged layer again")
 	}
 	return lines
 }

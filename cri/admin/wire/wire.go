@@ -118,6 +118,17 @@ type Store struct {
 	Free         uint64   `json:"free"`         // bytes of the file system
 	Total        uint64   `json:"total"`        // bytes of the file system
 	Orphans      []string `json:"orphans"`      // what no row knows; there should be none
+	Damaged      []Damage `json:"damaged"`      // layers that are not what was written
+}
+
+// Damage is a layer that is not what was written. The next pull of one of its
+// images fetches it again.
+type Damage struct {
+	Layer   string    `json:"layer"` // chain id
+	Format  string    `json:"format"`
+	Images  []string  `json:"images"` // names, or ids of those without
+	Problem string    `json:"problem"`
+	Found   time.Time `json:"found"`
 }
 
 // Operations answers GET /v1/operations: what runs now, the CRI's newest first and
