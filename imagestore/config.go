@@ -42,6 +42,12 @@ type Config struct {
 	// MaxLayerBytes bounds what one layer may unpack to; 0 is 64 GiB,
 	// negative is no bound.
 	MaxLayerBytes int64
+	// MaxLayerEntries bounds the entries of one layer's archive, each of which costs
+	// an inode; 0 is 8 Mi, negative is no bound.
+	MaxLayerEntries int64
+	// MaxImageBytes bounds what an image's layers may unpack to together, and what
+	// their blobs may have; 0 is 256 GiB, negative is no bound.
+	MaxImageBytes int64
 	// ParallelLayers bounds the layers unpacked at a time, over all pulls; 0 is
 	// two for each processor.
 	ParallelLayers int
@@ -70,12 +76,9 @@ func (c Config) withDefaults() Config {
 	if c.Platform.OS == "" {
 		c.Platform = ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH}
 	}
-	if c.MaxLayerBytes == 0 {
-		c.MaxLayerBytes = 64 << 30
-	}
-	if c.MaxLayerBytes < 0 {
-		c.MaxLayerBytes = math.MaxInt64
-	}
+	orLimit(&c.MaxLayerBytes, 64<<30)
+	orLimit(&c.MaxLayerEntries, 8<<20)
+	orLimit(&c.MaxImageBytes, 256<<30)
 	if c.ParallelLayers <= 0 {
 		c.ParallelLayers = 2 * runtime.GOMAXPROCS(0)
 	}
@@ -95,6 +98,15 @@ func (c Config) registries() registry.Config {
 	return registry.Config{
 		Rules: c.Registries, Directories: c.RegistryDirs, DockerConfig: c.DockerConfig, HelperDirs: c.CredentialHelperDirs,
 		Limits: c.Network, Transport: c.Transport,
+	}
+}
+
+func orLimit(n *int64, otherwise int64) {
+	switch {
+	case *n == 0:
+		*n = otherwise
+	case *n < 0:
+		*n = math.MaxInt64
 	}
 }
 

@@ -19,9 +19,6 @@ import (
 	"github.com/varve-cri/varve/imagestore/unpack"
 )
 
-// maxEntries bounds one layer's archive: each entry costs an inode.
-const maxEntries = 8 << 20
-
 // ensure makes the image's layer i present and gives its row. Pulls that want the
 // same layer share one transfer.
 func (p *pull) ensure(ctx context.Context, i int) (m *layer.Metadata, err error) {
@@ -81,7 +78,7 @@ func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 		}
 	}
 	if err != nil {
-		told := fault.Wrap(kindOfUnpack(err), step, s.withRoom(err))
+		told := fault.Wrap(kindOfUnpack(err), step, withKey(s.withRoom(err)))
 		s.trash.put(dir)
 		return nil, told
 	}
@@ -154,7 +151,7 @@ func (p *pull) unpack(ctx context.Context, i int, dir string, replayed *bool) (*
 		_ = pass.Close()
 		_ = body.Close()
 	}()
-	result, err := p.driver.Write(ctx, dir, work.Unpacking(pass), unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: maxEntries})
+	result, err := p.driver.Write(ctx, dir, p.total.counting(i, work.Unpacking(pass)), unpack.Limits{Bytes: s.cfg.MaxLayerBytes, Entries: s.cfg.MaxLayerEntries})
 	if err != nil {
 		return nil, unpack.Needs{}, blame(pass, err)
 	}

@@ -36,6 +36,7 @@ type pull struct {
 	driver    layer.Driver // of the format that the image gets, or has
 	keys      []layer.Key  // of the layers, lowest first
 	histories []*ocispec.History
+	total     *total
 }
 
 // Pull brings the image that ref names; the error is a *PullError. An image that
@@ -192,12 +193,19 @@ func share[T any](ctx context.Context, do func() (T, bool, error)) (T, error) {
 
 // fetchLayers makes all layers present, in parallel; the first error stops the rest.
 func (p *pull) fetchLayers(ctx context.Context) error {
+	if err := p.checkBlobs(); err != nil {
+		return err
+	}
 	p.op.Layers(p.blobs())
+	p.total = newTotal(p.store.cfg.MaxImageBytes, len(p.chains))
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range p.chains {
 		group.Go(func() error {
-			_, err := p.ensure(ctx, i)
-			return err
+			m, err := p.ensure(ctx, i)
+			if err != nil {
+				return err
+			}
+			return p.present(i, m)
 		})
 	}
 	return group.Wait()

@@ -24,7 +24,8 @@ func imageConfig(cfg *config.Config) imagestore.Config {
 	return imagestore.Config{
 		Root: cfg.RootDir, Format: format, Platform: platform(cfg.Images.Platform), Registries: rules(cfg.Images.Registries),
 		RegistryDirs: cfg.Images.RegistryConfigDirs, DockerConfig: cfg.Images.DockerConfig, CredentialHelperDirs: cfg.Images.CredentialHelperDirs,
-		Spool: kept, MaxLayerBytes: cfg.Images.MaxLayerBytes, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
+		MaxLayerBytes: cfg.Images.MaxLayerBytes, MaxLayerEntries: cfg.Images.MaxLayerEntries, MaxImageBytes: cfg.Images.MaxImageBytes,
+		Spool: kept, ParallelLayers: cfg.Images.ConcurrentLayers, Spares: *cfg.Images.SpareLayers, Pinned: cfg.Images.Pinned,
 		CheckRate: *cfg.Images.CheckBytesPerSecond,
 		Report:    func(message string) { klog.InfoS("Image store", "message", message) },
 	}

@@ -100,6 +100,12 @@ type Images struct {
 	// MaxSpoolBytes bounds what is kept of layers that come slowly, so that a pull
 	// can go on after a restart; 0 lets the image store choose, -1 keeps nothing.
 	MaxSpoolBytes int64 `json:"maxSpoolBytes,omitempty"`
+	// MaxLayerEntries bounds the files, links and directories of one layer; 0 lets
+	// the image store choose.
+	MaxLayerEntries int64 `json:"maxLayerEntries"`
+	// MaxImageBytes bounds what all layers of one image may unpack to together; 0
+	// lets the image store choose.
+	MaxImageBytes int64 `json:"maxImageBytes"`
 	// Platform is "os/arch[/variant]". Default: this machine's.
 	Platform string `json:"platform,omitempty"`
 	// ConcurrentLayers is how many layers of one image are fetched and

@@ -229,6 +229,8 @@ func (c *Config) validateNumbers() error {
 	}{
 		{"images.maxLayerBytes", c.Images.MaxLayerBytes, 0, 1 << 50},
 		{"images.maxSpoolBytes", c.Images.MaxSpoolBytes, -1, 1 << 50},
+		{"images.maxLayerEntries", c.Images.MaxLayerEntries, 0, 1 << 40},
+		{"images.maxImageBytes", c.Images.MaxImageBytes, 0, 1 << 50},
 		{"images.concurrentLayers", int64(c.Images.ConcurrentLayers), 0, 64},
 		{"images.spareLayers", int64(*c.Images.SpareLayers), 0, 64},
 		{"images.checkBytesPerSecond", *c.Images.CheckBytesPerSecond, 0, 1 << 40},

@@ -30,6 +30,9 @@ const maxFile = BlockSize << 31
 // ErrFull is for trees that hold more than Bounds allow.
 var ErrFull = errors.New("the tree holds more than is allowed")
 
+// ErrInodes is the ErrFull of too many inodes.
+var ErrInodes = fmt.Errorf("inodes: %w", ErrFull)
+
 // Bounds are how much memory a tree may take: inodes, and bytes of names, symbolic
 // links and attributes.
 type Bounds struct {
@@ -293,7 +296,7 @@ func typed(a Attributes, kind uint16) Attributes {
 
 func (t *Tree) put(dir ID, name string, n inode) (ID, error) {
 	if int64(t.inodes.n) > t.bounds.Inodes {
-		return 0, fmt.Errorf("more than %d inodes: %w", t.bounds.Inodes, ErrFull)
+		return 0, fmt.Errorf("more than %d %w", t.bounds.Inodes, ErrInodes)
 	}
 	if err := checkName(name); err != nil {
 		return 0, err

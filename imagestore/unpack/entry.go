@@ -77,7 +77,7 @@ func (u *unpacker) directoryOver(at place) error {
 // file makes a regular file.
 func (u *unpacker) file(at place, h *tar.Header) error {
 	if h.Size < 0 || h.Size > u.limits.Bytes-u.written {
-		return fmt.Errorf("files of more than %d bytes: %w", u.limits.Bytes, ErrLimit)
+		return u.limits.TooManyBytes()
 	}
 	u.written += h.Size
 	fd := -1

@@ -14,12 +14,6 @@ import (
 	"github.com/varve-cri/varve/imagestore/unpack/entry"
 )
 
-// Limits bound what one layer may make.
-type Limits struct {
-	Bytes   int64 // of all files, holes included
-	Entries int64 // of the archive
-}
-
 // Result is what a layer turned out to be.
 type Result struct {
 	Bytes  uint64      // on disk, about
@@ -50,9 +44,6 @@ func (e *EntryError) Error() string { return fmt.Sprintf("entry %.300q: %v", e.N
 
 // Unwrap gives the cause.
 func (e *EntryError) Unwrap() error { return e.Err }
-
-// ErrLimit is for archives that hold more than Limits allow.
-var ErrLimit = errors.New("the layer holds more than is allowed")
 
 // Tree unpacks archive into the empty directory root. After an error the tree is
 // good for nothing but removal.
@@ -115,7 +106,7 @@ func newUnpacker(root int, limits Limits) *unpacker {
 // oneMore counts an entry, or a directory that none describes.
 func (u *unpacker) oneMore() error {
 	if u.entries++; u.entries > u.limits.Entries {
-		return fmt.Errorf("more than %d entries: %w", u.limits.Entries, ErrLimit)
+		return u.limits.TooManyEntries()
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ var makers = map[byte]func(*entries, place, *tar.Header) error{
 // add takes one entry, whose content begins at offset in the layer's file.
 func (e *entries) add(h *tar.Header, content io.Reader, offset int64) error {
 	if e.count++; e.count > e.limits.Entries {
-		return fmt.Errorf("more than %d entries: %w", e.limits.Entries, unpack.ErrLimit)
+		return e.limits.TooManyEntries()
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
@@ -152,7 +152,7 @@ func (e *entries) directory(at place, h *tar.Header) (err error) {
 // file makes a regular file whose data is the archive's own, where it can be.
 func (e *entries) file(at place, h *tar.Header) error {
 	if h.Size < 0 || h.Size > e.limits.Bytes-e.written {
-		return fmt.Errorf("files of more than %d bytes: %w", e.limits.Bytes, unpack.ErrLimit)
+		return e.limits.TooManyBytes()
 	}
 	e.written += h.Size
 	id, err := e.regular(at, h)

@@ -101,7 +101,10 @@ func (w *layerWriter) entryError(name string, err error) error {
 	if w.tape.bad != nil || errors.As(err, &path) {
 		return err
 	}
-	if errors.Is(err, erofs.ErrFull) {
+	switch {
+	case errors.Is(err, erofs.ErrInodes): // one entry can ask for two thousand directories
+		err = w.entries.limits.TooManyEntries()
+	case errors.Is(err, erofs.ErrFull):
 		err = fmt.Errorf("%w: %w", unpack.ErrLimit, err)
 	}
 	return &unpack.EntryError{Name: name, Err: err}
