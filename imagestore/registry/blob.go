@@ -18,7 +18,7 @@ func (r *Repository) Blob(ctx context.Context, d ocispec.Descriptor) (io.ReadClo
 // BlobRange is Blob for the bytes from, included, to end, excluded.
 func (r *Repository) BlobRange(ctx context.Context, d ocispec.Descriptor, from, end int64) (io.ReadCloser, error) {
 	s := r.section(ctx, d, from, end)
-	if err := s.open(); err != nil {
+	if err := s.start(); err != nil {
 		return nil, err
 	}
 	if r.limits.Streams < 2 || end-from < r.limits.WideBytes {

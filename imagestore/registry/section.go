@@ -36,9 +36,25 @@ type section struct {
 	at, end    int64 // the next byte to give, and where to stop
 	open206    bool  // the body is a range
 	ranges     bool  // the host says, or has shown, that it answers ranges
+	answered   bool  // the last request had an answer, good or not
 
 	fruitless, poor int
 	resumedAt       int64
+}
+
+// start is open for the first time: what breaks at the answer's beginning is taken
+// up again like what breaks in its middle.
+func (s *section) start() error {
+	err := s.open()
+	if s.answered && s.again(err) {
+		return s.resume(err)
+	}
+	return err
+}
+
+// again tells the errors after which the transfer may be taken up.
+func (s *section) again(err error) bool {
+	return err != nil && fault.KindOf(err) == fault.Unavailable && !(s.query.ranged && errors.Is(err, errNoRanges))
 }
 
 // open asks for the bytes from s.at on.
@@ -65,6 +81,7 @@ func (s *section) openOnce() error {
 		q.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", s.at, s.end-1)}}
 	}
 	resp, h, err := s.repository.ask(s.ctx, q)
+	s.answered = err == nil
 	if err != nil {
 		if h != nil {
 			s.host = h
@@ -185,11 +202,13 @@ func (s *section) resume(cause error) error {
 			return s.host.fault(fault.Canceled, s.query, err)
 		}
 		err := s.open()
-		known := (*fault.Error)(nil)
-		if !errors.As(err, &known) || known.Kind != fault.Unavailable || s.query.ranged && errors.Is(err, errNoRanges) {
+		if !s.again(err) {
 			return err
 		}
-		cause = known.Err
+		cause = err
+		if known := (*fault.Error)(nil); errors.As(err, &known) {
+			cause = known.Err
+		}
 	}
 }
 

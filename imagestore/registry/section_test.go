@@ -455,6 +455,98 @@ func TestCancelClosesConnections(t *testing.T) {
 	}
 }
 
+// mischief answers as the die falls.
+func mischief(content []byte, die func(n int) int) func(http.ResponseWriter, *http.Request, int32) bool {
+	return func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+		first, last := rangeOf(q, len(content))
+		ranged := q.Header.Get("Range") != ""
+		w.Header().Set("Accept-Ranges", "bytes")
+		switch die(12) {
+		case 0:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		case 1:
+			abort(w)
+		case 2:
+			ranged, first, last = false, 0, len(content)-1
+		case 3:
+			if ranged {
+				last = first + die(last-first+1) // fewer than asked
+			}
+		case 4:
+			if ranged {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", die(len(content)), last, len(content)))
+				w.WriteHeader(http.StatusPartialContent)
+				return true
+			}
+		}
+		if ranged {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(content)))
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+		if ranged {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		body := content[first : last+1]
+		for len(body) > 0 {
+			n := min(len(body), 1+die(40_000))
+			_, _ = w.Write(body[:n])
+			body = body[n:]
+			switch die(9) {
+			case 0:
+				abort(w)
+			case 1:
+				time.Sleep(time.Duration(die(3)) * time.Millisecond)
+			}
+			_ = http.NewResponseController(w).Flush()
+		}
+		return true
+	}
+}
+
+// Three hosts that do anything but send wrong bytes: what comes is the blob, in
+// order and once, or an error; and mostly it comes.
+func TestMischief(t *testing.T) {
+	content := randomBytes(400_000)
+	var came, failed atomic.Int32
+	t.Run("", func(t *testing.T) {
+		for seed := range uint64(40) {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				var mu sync.Mutex
+				dice := rand.New(rand.NewPCG(seed, 7))
+				die := func(n int) int { mu.Lock(); defer mu.Unlock(); return dice.IntN(n) }
+				b := &blobServer{content: content, before: mischief(content, die)}
+				l := steady()
+				l.WideBytes, l.WideAfter, l.PartBytes, l.Attempts = 50_000, time.Millisecond, 16<<10, 4
+				from := int64(0)
+				if seed%2 == 0 {
+					from = int64(die(len(content)))
+				}
+				body, err := mirrors(t, l, serve(t, b), serve(t, b), serve(t, b)).BlobRange(t.Context(), b.descriptor(), from, int64(len(content)))
+				if err != nil {
+					failed.Add(1)
+					return
+				}
+				defer body.Close()
+				got, err := io.ReadAll(body)
+				if err != nil {
+					t.Logf("seed %d: %v", seed, err)
+					failed.Add(1)
+				} else {
+					came.Add(1)
+				}
+				if !bytes.HasPrefix(content[from:], got) || err == nil && int64(len(got)) != int64(len(content))-from {
+					t.Errorf("seed %d: %d bytes from %d are not the blob's, %v", seed, len(got), from, err)
+				}
+			})
+		}
+	})
+	if came.Load() < 30 {
+		t.Errorf("%d blobs came, %d did not", came.Load(), failed.Load())
+	}
+}
+
 // HTTP/2: a stream that is reset, and a server that says GOAWAY in the middle.
 func TestHTTP2(t *testing.T) {
 	b := &blobServer{content: randomBytes(400_000)}

@@ -126,7 +126,7 @@ func (w *wide) buffer(size int64) []byte {
 
 // fetch brings the part's bytes.
 func (p *part) fetch(s *section) {
-	err := s.open()
+	err := s.start()
 	if err == nil {
 		defer s.Close()
 	}
@@ -199,7 +199,7 @@ func (w *wide) failed(err error) error {
 	w.stop()
 	w.parts, w.narrow = nil, true
 	single := w.first.repository.section(w.first.ctx, w.first.want, at, w.end)
-	if err := single.open(); err != nil {
+	if err := single.start(); err != nil {
 		return err
 	}
 	w.first = single

@@ -19,6 +19,14 @@ const (
 	logSuffix  = ".ledger"
 )
 
+// What a blob unpacks to, in multiples of itself, must find room beside its spool;
+// and when a pull found none all the same, spools stay away for some time, or the
+// next try would fail for the same reason.
+const (
+	unpacked = 4
+	stayAway = 10 * time.Minute
+)
+
 // errNoRoom tells that the limits leave no room for another spool.
 var errNoRoom = errors.New("no room")
 
@@ -71,6 +79,7 @@ type Spool struct {
 	mu      sync.Mutex
 	entries map[string]*kept // by name; guarded by mu
 	bytes   int64            // of all entries; guarded by mu
+	emptied time.Time        // when the room was needed; guarded by mu
 }
 
 // kept is one blob's files.
@@ -197,7 +206,10 @@ func (s *Spool) release(name string) {
 // admit asks whether another spool of so many bytes may begin, and makes room at
 // the cost of the oldest.
 func (s *Spool) admit(name string, bytes int64) error {
-	if bytes > s.limits.MaxBytes {
+	s.mu.Lock()
+	needed := !s.emptied.IsZero() && time.Since(s.emptied) < stayAway
+	s.mu.Unlock()
+	if bytes > s.limits.MaxBytes || needed {
 		return errNoRoom
 	}
 	var fs unix.Statfs_t
@@ -205,7 +217,7 @@ func (s *Spool) admit(name string, bytes int64) error {
 		return err
 	}
 	free := int64(fs.Bavail) * fs.Bsize
-	if s.limits.MinFree > 0 && free-bytes < int64(fs.Blocks)/100*int64(s.limits.MinFree)*fs.Bsize {
+	if s.limits.MinFree > 0 && free-(1+unpacked)*bytes < int64(fs.Blocks)/100*int64(s.limits.MinFree)*fs.Bsize {
 		return errNoRoom
 	}
 	s.evict(name, s.limits.MaxCount, s.limits.MaxBytes-bytes)
@@ -232,8 +244,14 @@ func (s *Spool) grow(name string, n int64) bool {
 // Sweep removes the spools that are older or more than the limits allow.
 func (s *Spool) Sweep() { s.evict("", s.limits.MaxCount, s.limits.MaxBytes) }
 
-// Empty removes all spools that no pull has: the room is needed.
-func (s *Spool) Empty() { s.evict("", 0, 0) }
+// Empty removes all spools that no pull has, and lets none begin for some time: a
+// pull needed the room.
+func (s *Spool) Empty() {
+	s.mu.Lock()
+	s.emptied = time.Now()
+	s.mu.Unlock()
+	s.evict("", 0, 0)
+}
 
 // evict removes idle spools, those that are too old and then the oldest, until
 // there are at most so many with at most so many bytes; spared is left alone.

@@ -238,6 +238,9 @@ func TestLimits(t *testing.T) {
 	if len(left(t, dir)) != 0 || s.bytes != 0 {
 		t.Errorf("not empty: %v", left(t, dir))
 	}
+	if put(7, 1).Close(); len(left(t, dir)) != 0 {
+		t.Error("a pull needed the room, and it is used again")
+	}
 	s = open(t, dir, Limits{MinFree: 100})
 	put(6, 1).Close()
 	if len(left(t, dir)) != 0 {
