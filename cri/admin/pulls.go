@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,7 +97,12 @@ func readBody(w http.ResponseWriter, r *http.Request, into any) error {
 	if err := control.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	decoder := json.NewDecoder(strings.NewReader(string(body)))
+	return decode(body, into)
+}
+
+// decode reads one document that has nothing unknown in it, and nothing after it.
+func decode(body []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
 		return &plan.InvalidError{Field: "body", Problem: err.Error()}
