@@ -1,9 +1,11 @@
 package imagestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -192,14 +194,22 @@ func share[T any](ctx context.Context, do func() (T, bool, error)) (T, error) {
 }
 
 // fetchLayers makes all layers present, in parallel; the first error stops the rest.
+// The biggest begin, so that in the end no big one has the processors alone.
 func (p *pull) fetchLayers(ctx context.Context) error {
 	if err := p.checkBlobs(); err != nil {
 		return err
 	}
 	p.op.Layers(p.blobs())
 	p.total = newTotal(p.store.cfg.MaxImageBytes, len(p.chains))
+	order := make([]int, len(p.chains))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(p.manifest.Layers[b].Size, p.manifest.Layers[a].Size)
+	})
 	group, ctx := errgroup.WithContext(ctx)
-	for i := range p.chains {
+	for _, i := range order {
 		group.Go(func() error {
 			m, err := p.ensure(ctx, i)
 			if err != nil {

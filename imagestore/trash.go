@@ -96,6 +96,7 @@ func (t *trash) work() {
 		if !ok {
 			return
 		}
+		shrink(path)
 		t.delete(path)
 	}
 }
