@@ -398,7 +398,7 @@ func TestBadDocuments(t *testing.T) {
 		"noentries": {ocispec.MediaTypeImageIndex, index(), Invalid, "index with 0 manifests"},
 		"manyindex": {ocispec.MediaTypeImageIndex, index(strings.Split(strings.Repeat(entry(ocispec.MediaTypeImageManifest, []byte("x"))+"\n", 10_001), "\n")[:10_001]...), Invalid, "index with 10001 manifests"},
 		"dangling":  {ocispec.MediaTypeImageIndex, index(entry(ocispec.MediaTypeImageManifest, []byte("gone"))), NotFound, "404"},
-		"artifact":  {ocispec.MediaTypeImageManifest, []byte(`{"schemaVersion":2,"artifactType":"application/x","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2},"layers":[]}`), Invalid, "artifact"},
+		"artifact":  {ocispec.MediaTypeImageManifest, []byte(`{"schemaVersion":2,"artifactType":"application/x","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2},"layers":[]}`), Artifact, `of type "application/x"`},
 		"wrongsize": {ocispec.MediaTypeImageIndex, index(strings.Replace(entry(ocispec.MediaTypeImageIndex, answers["/manifests/deep"].body), `"size":`, `"size":1`, 1)), NotFound, ""},
 		"deep":      {ocispec.MediaTypeImageIndex, body, Invalid, "more than 3 indexes within each other"},
 	} {

@@ -106,6 +106,11 @@ func (s *Store) commitAll(all []*finished) {
 	}
 	s.at("rows written")
 	s.replacedLocked(all)
+	for _, f := range all {
+		if f.err == nil && !f.meta.Measured {
+			s.measureLater(f.meta.Tree)
+		}
+	}
 }
 
 // settle moves a synced layer to its place. The same content that another chain

@@ -31,6 +31,7 @@ const (
 	Digest       = fault.Digest
 	Invalid      = fault.Invalid
 	Platform     = fault.Platform
+	Artifact     = fault.Artifact
 	NoSpace      = fault.NoSpace
 	Canceled     = fault.Canceled
 	Internal     = fault.Internal

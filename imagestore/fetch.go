@@ -208,6 +208,7 @@ func (s *Store) finish(ctx context.Context, dir string, m *layer.Metadata) error
 		return context.Cause(ctx)
 	}
 	progress.Of(ctx).Stage(progress.LayerSyncing)
+	weigh(dir, m)
 	if err := m.Save(dir); err != nil {
 		return fmt.Errorf("write metadata: %w", err)
 	}

@@ -21,21 +21,21 @@ type Image struct {
 	Tags    []string      // "docker.io/library/busybox:1.37", sorted
 	Digests []string      // "docker.io/library/busybox@sha256:…", sorted
 	Size    uint64        // bytes of the layers on disk, and of the config
+	Shared  uint64        // of Size, what other images have as well
 	Config  ocispec.Image // what the image's maker set
 	Layers  []string      // chain ids, lowest first
+	Format  string        // of the layers
 	Pinned  bool
 	Pulled  time.Time
 	// Damaged is what is wrong with one of the layers; the next Pull fetches that
 	// layer again.
 	Damaged string
+	// Annotations are the manifest's; nil when they are longer than 4 KiB.
+	Annotations map[string]string
 }
 
-// Usage is what the image store takes of its file system.
-type Usage struct {
-	Bytes      uint64
-	Inodes     uint64
-	Mountpoint string // a directory on that file system
-}
+// Unique is what the removal of the image alone would free.
+func (i *Image) Unique() uint64 { return i.Size - i.Shared }
 
 // view is the images of one snapshot, as callers see them.
 type view struct {
@@ -56,11 +56,12 @@ func (s *Store) now() *view {
 	for name, id := range of.Names {
 		names[id] = append(names[id], name)
 	}
+	users := usersOf(of)
 	for id, row := range of.Images {
 		// Of a format that cannot be mounted here no container can be made: such an
 		// image must be pulled again.
 		if !row.Removed && s.formats.drivers[row.Format] != nil {
-			v.images = append(v.images, s.image(of, row, names[id]))
+			v.images = append(v.images, s.image(of, row, names[id], users))
 		}
 	}
 	slices.SortFunc(v.images, func(a, b Image) int { return strings.Compare(a.ID, b.ID) })
@@ -71,8 +72,32 @@ func (s *Store) now() *view {
 	return v
 }
 
-func (s *Store) image(of *index.Snapshot, row *index.Image, names []string) Image {
-	image := Image{ID: row.ID.String(), Config: row.Config, Pulled: row.Pulled, Size: uint64(row.ConfigSize) + row.StackBytes}
+// usersOf counts the images that have each directory of layers and each stack.
+func usersOf(of *index.Snapshot) map[string]int {
+	users := map[string]int{}
+	for _, row := range of.Images {
+		keys := row.Keys()
+		users[stackUser(keys)]++
+		for _, key := range keys {
+			if l := of.Layers[key]; l != nil {
+				users[l.Tree]++
+			}
+		}
+	}
+	return users
+}
+
+// stackUser is the name of a stack where directories of layers have names, too.
+func stackUser(keys []layer.Key) string { return "stack " + stackName(keys) }
+
+func (s *Store) image(of *index.Snapshot, row *index.Image, names []string, users map[string]int) Image {
+	image := Image{
+		ID: row.ID.String(), Config: row.Config, Pulled: row.Pulled, Format: row.Format, Annotations: row.Annotations,
+		Size: uint64(row.ConfigSize) + row.StackBytes,
+	}
+	if users[stackUser(row.Keys())] > 1 {
+		image.Shared += row.StackBytes
+	}
 	slices.Sort(names)
 	for _, n := range names {
 		if reference.IsDigested(n) {
@@ -87,6 +112,9 @@ func (s *Store) image(of *index.Snapshot, row *index.Image, names []string) Imag
 			image.Size += l.Bytes
 			if l.Damaged != nil && image.Damaged == "" {
 				image.Damaged = fmt.Sprintf("layer %s: %s", l.ID, l.Damaged.Problem)
+			}
+			if users[l.Tree] > 1 {
+				image.Shared += l.Bytes
 			}
 		}
 	}
@@ -151,32 +179,4 @@ func (v *view) prefixed(hex string) (int, bool) {
 	from, _ := slices.BinarySearchFunc(v.images, "sha256:"+hex, func(i Image, id string) int { return strings.Compare(i.ID, id) })
 	match := func(i int) bool { return i < len(v.images) && strings.HasPrefix(v.images[i].ID, "sha256:"+hex) }
 	return from, match(from) && !match(from+1)
-}
-
-// Usage is what images take of the disk, from what was counted when they were
-// unpacked. Layers that images share count once.
-func (s *Store) Usage() (Usage, error) {
-	u := Usage{Mountpoint: s.cfg.Root}
-	snapshot := s.db.Snapshot()
-	live, counted := map[layer.Key]bool{}, map[string]bool{}
-	for _, row := range snapshot.Images {
-		// An image that only waits for its last container is gone for the kubelet.
-		keys := row.Keys()
-		for _, k := range keys {
-			live[k] = live[k] || !row.Removed
-		}
-		if stack := "stack " + stackName(keys); !row.Removed && !counted[stack] {
-			counted[stack] = true
-			u.Bytes += row.StackBytes
-		}
-	}
-	for key, l := range snapshot.Layers {
-		if used, known := live[key]; known && !used || counted[l.Tree] {
-			continue
-		}
-		counted[l.Tree] = true
-		u.Bytes += l.Bytes
-		u.Inodes += l.Inodes
-	}
-	return u, nil
 }

@@ -65,6 +65,26 @@ func (s *Store) Layers() []Layer {
 	return all
 }
 
+// LayersOf lists an image's layers, lowest first, each with all images that have
+// its content, also under another parent.
+func (s *Store) LayersOf(image *Image) []Layer {
+	users, found := map[string][]string{}, map[string]Layer{}
+	for _, l := range s.Layers() {
+		users[l.Tree] = append(users[l.Tree], l.Images...)
+		if l.Format == image.Format {
+			found[l.ID.String()] = l
+		}
+	}
+	list := make([]Layer, 0, len(image.Layers))
+	for _, id := range image.Layers {
+		if l, ok := found[id]; ok {
+			slices.Sort(users[l.Tree])
+			list = append(list, Layer{l.Metadata, slices.Compact(users[l.Tree])})
+		}
+	}
+	return list
+}
+
 // Orphans names what lies in the store's directories and belongs to no row and no
 // lease: "layers/TREE", "stacks/NAME" and "rw/ID". There should never be any; Open
 // removes what a crash left. What is only in use for a moment (tmp/, spare/,

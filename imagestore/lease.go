@@ -134,6 +134,7 @@ func (s *Store) giveBack(id string) {
 	var free []digest.Digest
 	if l := s.leases[id]; l != nil {
 		delete(s.leases, id)
+		s.scale.containers.Delete(id)
 		free = s.uncountLocked(l.images...)
 	}
 	s.leaseMu.Unlock()
@@ -180,7 +181,7 @@ func (s *Store) ImageOf(id string) (Image, error) {
 	if row == nil {
 		return Image{}, fmt.Errorf("image %s of %s: %w", images[0], id, ErrNotFound)
 	}
-	return s.image(v.of, row, nil), nil
+	return s.image(v.of, row, nil, usersOf(v.of)), nil
 }
 
 // writeLeases makes the links by which a read-write layer leases its images.

@@ -139,6 +139,9 @@ func (p *pull) fetchManifest(ctx context.Context) error {
 			p.top = m.Digest
 		}
 		doc, err := manifest.Parse(m.Body, m.Type)
+		if errors.Is(err, manifest.ErrArtifact) {
+			return fault.New(Artifact, step, err)
+		}
 		if err != nil {
 			return fault.New(Invalid, step, err)
 		}
@@ -229,7 +232,10 @@ func (p *pull) commit(joined uint64) (Image, error) {
 	defer s.mu.Unlock()
 	s.at("write image")
 	err := s.db.Update(func(c *index.Change) error {
-		row := &index.Image{ID: id, Manifest: p.digest, Layers: p.chains, Pulled: s.cfg.now().UTC(), Format: p.driver.Name(), StackBytes: joined, Config: p.config, ConfigSize: len(p.rawConfig)}
+		row := &index.Image{
+			ID: id, Manifest: p.digest, Layers: p.chains, Pulled: s.cfg.now().UTC(), Format: p.driver.Name(), StackBytes: joined,
+			Annotations: manifest.Annotations(p.manifest), Config: p.config, ConfigSize: len(p.rawConfig),
+		}
 		if old := c.Images[id]; old != nil {
 			row.Pulled = old.Pulled
 			// One image may come under several manifests; the row knows the newest.

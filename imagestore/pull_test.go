@@ -337,11 +337,17 @@ func TestBadImages(t *testing.T) {
 		want Kind
 		text string
 	}{
-		"lying diff id":        {picture{layers: [][]byte{good}, edit: func(_ *ocispec.Manifest, i *ocispec.Image) { i.RootFS.DiffIDs[0] = digest.FromString("x") }}, Digest, "digest is"},
-		"no rootfs":            {picture{layers: [][]byte{good}, edit: func(_ *ocispec.Manifest, i *ocispec.Image) { i.RootFS = ocispec.RootFS{} }}, Invalid, "rootfs"},
-		"too few diffs":        {picture{layers: [][]byte{good}, edit: func(_ *ocispec.Manifest, i *ocispec.Image) { i.RootFS.DiffIDs = nil }}, Invalid, "diff ids"},
-		"blob size lies":       {picture{layers: [][]byte{good}, edit: func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size-- }}, Digest, "the manifest says"},
-		"artifact":             {picture{layers: [][]byte{good}, edit: func(m *ocispec.Manifest, _ *ocispec.Image) { m.ArtifactType = "application/x" }}, Invalid, "artifact"},
+		"lying diff id":  {picture{layers: [][]byte{good}, edit: func(_ *ocispec.Manifest, i *ocispec.Image) { i.RootFS.DiffIDs[0] = digest.FromString("x") }}, Digest, "digest is"},
+		"no rootfs":      {picture{layers: [][]byte{good}, edit: func(_ *ocispec.Manifest, i *ocispec.Image) { i.RootFS = ocispec.RootFS{} }}, Invalid, "rootfs"},
+		"too few diffs":  {picture{layers: [][]byte{good}, edit: func(_ *ocispec.Manifest, i *ocispec.Image) { i.RootFS.DiffIDs = nil }}, Invalid, "diff ids"},
+		"blob size lies": {picture{layers: [][]byte{good}, edit: func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].Size-- }}, Digest, "the manifest says"},
+		"artifact":       {picture{layers: [][]byte{good}, edit: func(m *ocispec.Manifest, _ *ocispec.Image) { m.ArtifactType = "application/x" }}, Artifact, `an artifact, not an image of type "application/x"`},
+		"config of artifact": {picture{layers: [][]byte{good}, edit: func(m *ocispec.Manifest, _ *ocispec.Image) {
+			m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
+			m.Config.Digest = digest.FromString("{}")
+			m.Config.Size = 2
+		}}, Artifact, "helm.config"},
+		"no file tree":         {picture{layers: [][]byte{good}, edit: func(m *ocispec.Manifest, _ *ocispec.Image) { m.Layers[0].MediaType = "application/gguf" }}, Artifact, "application/gguf"},
 		"dotdot":               {picture{layers: [][]byte{layertest.Tar(t, layertest.File("../evil", "x"))}, format: "gzip"}, Invalid, "climbs out"},
 		"link out":             {picture{layers: [][]byte{layertest.Tar(t, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, layertest.File("l/evil", "x"))}, format: "gzip"}, Invalid, "l/evil"},
 		"hard link to nothing": {picture{layers: [][]byte{layertest.Tar(t, tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "etc/passwd"})}, format: "gzip"}, Invalid, "etc/passwd"},

@@ -29,6 +29,11 @@ func (s *Store) recover() error {
 		}
 	}
 	s.freeRetired()
+	for _, l := range s.db.Snapshot().Layers {
+		if !l.Measured {
+			s.measureLater(l.Tree)
+		}
+	}
 	s.mu.Lock() // the timer of loose layers may run already
 	defer s.mu.Unlock()
 	return s.sweepLocked("", s.cfg.LooseLayers)

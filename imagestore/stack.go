@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,15 +94,13 @@ func (s *Store) makeStack(ctx context.Context, driver layer.Driver, keys []layer
 	return bytes, syncDir(s.path("stacks"))
 }
 
-// bytesIn adds up the files of a directory; 0 when it is not there.
-func bytesIn(dir string) (bytes uint64) {
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			bytes += uint64(info.Size())
-		}
+// bytesIn is what a directory takes; 0 when it is not there, or empty.
+func bytesIn(dir string) uint64 {
+	u, err := usageOf(dir, math.MaxUint64)
+	if err != nil || u.inodes == 0 {
+		return 0
 	}
-	return bytes
+	return u.bytes + ownBytes
 }
 
 // stacksWantedLocked gives the names of the stacks that an image or a pull needs.

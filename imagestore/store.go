@@ -44,6 +44,7 @@ type Store struct {
 	diffs   flight.Lock
 	slots   chan struct{}
 	batch   batch
+	scale   scale
 
 	// mu serializes what changes layers/ and the rows, so that a directory and its
 	// row come and go together.
@@ -168,11 +169,13 @@ func (s *Store) at(step string) {
 	}
 }
 
-// inBackground runs fn unless the store is being closed.
-func (s *Store) inBackground(fn func()) {
+// inBackground runs fn unless the store is being closed, and tells whether it does.
+func (s *Store) inBackground(fn func()) bool {
 	s.closing.RLock()
 	defer s.closing.RUnlock()
-	if s.quit.Err() == nil {
-		s.inBackgroundAlways(fn)
+	if s.quit.Err() != nil {
+		return false
 	}
+	s.inBackgroundAlways(fn)
+	return true
 }

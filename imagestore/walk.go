@@ -3,8 +3,10 @@ package imagestore
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -38,19 +40,33 @@ func (s *Store) UsageRW(id string) (bytes, inodes uint64, err error) {
 	if _, err := s.leased(id); err != nil {
 		return 0, 0, err
 	}
-	root, err := os.Open(s.path("rw", id, upperName))
+	u, err := usageOf(s.path("rw", id, upperName), math.MaxUint64)
 	if err != nil {
 		return 0, 0, err
 	}
+	s.scale.containers.Store(id, weight{u.bytes, u.inodes, time.Now()})
+	if _, err := s.leased(id); err != nil { // or it would stay for ever
+		s.scale.containers.Delete(id)
+	}
+	return u.bytes, u.inodes, nil
+}
+
+// usageOf walks what is below a directory, until it has met more than most inodes.
+func usageOf(dir string, most uint64) (usage, error) {
+	u := usage{linked: map[uint64]bool{}}
+	root, err := os.Open(dir)
+	if err != nil {
+		return u, err
+	}
 	defer root.Close()
-	u := usage{root: int(root.Fd()), linked: map[uint64]bool{}}
+	u.root = int(root.Fd())
 	// One directory is open at a time: a container may nest them without end.
-	for queue := []string{"."}; len(queue) > 0; {
+	for queue := []string{"."}; len(queue) > 0 && u.inodes <= most; {
 		last := len(queue) - 1
 		dir := queue[last]
 		queue = append(queue[:last], u.directory(dir)...)
 	}
-	return u.bytes, u.inodes, nil
+	return u, nil
 }
 
 type usage struct {

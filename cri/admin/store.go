@@ -31,16 +31,10 @@ func (s *Server) getImages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	unique := map[string]uint64{}
-	for _, l := range s.Store.Layers() {
-		if len(l.Images) == 1 {
-			unique[l.Images[0]] += l.Bytes
-		}
-	}
 	all := wire.Images{Images: []wire.Image{}}
 	for _, i := range chosen {
 		all.Images = append(all.Images, wire.Image{
-			ID: i.ID, Tags: list(i.Tags), Digests: list(i.Digests), Size: i.Size, Unique: unique[i.ID], Layers: list(i.Layers),
+			ID: i.ID, Tags: list(i.Tags), Digests: list(i.Digests), Size: i.Size, Unique: i.Unique(), Layers: list(i.Layers),
 			Platform: strings.TrimSuffix(i.Config.OS+"/"+i.Config.Architecture+"/"+i.Config.Variant, "/"),
 			Pinned:   i.Pinned, Created: i.Config.Created, Pulled: i.Pulled,
 		})

@@ -2,9 +2,7 @@ package images
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -79,7 +77,7 @@ func item(img *imagestore.Image) *runtimeapi.Image {
 	uid, name := plan.ImageUser(img.Config.Config.User)
 	return &runtimeapi.Image{
 		Id: img.ID, RepoTags: img.Tags, RepoDigests: img.Digests, Size: img.Size, Uid: uid, Username: name,
-		Spec: &runtimeapi.ImageSpec{Image: img.ID}, Pinned: img.Pinned,
+		Spec: &runtimeapi.ImageSpec{Image: img.ID, Annotations: img.Annotations}, Pinned: img.Pinned,
 	}
 }
 
@@ -119,24 +117,9 @@ func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequ
 	}
 	resp := &runtimeapi.ImageStatusResponse{Image: item(&img)}
 	if req.GetVerbose() {
-		resp.Info, err = info(&img)
+		resp.Info, err = info(&img, s.store.LayersOf(&img))
 	}
 	return resp, err
-}
-
-// info is the verbose part of a status: one JSON object under the key "info",
-// as those of pods and containers are, because crictl shows objects as such
-// and everything else as text.
-func info(img *imagestore.Image) (map[string]string, error) {
-	about := map[string]any{"imageSpec": img.Config, "layers": img.Layers, "pulled": img.Pulled}
-	if img.Damaged != "" {
-		about["damaged"] = img.Damaged
-	}
-	b, err := json.Marshal(about)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: info: %w", img.ID, err)
-	}
-	return map[string]string{"info": string(b)}, nil
 }
 
 // RemoveImage removes an image with all its names. One that is not there is
@@ -152,16 +135,22 @@ func (s *Service) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageRe
 	return &runtimeapi.RemoveImageResponse{}, nil
 }
 
-// ImageFsInfo says what images take of the disk. Read-write layers are on the
-// same file system, so that it is told as the containers' as well.
+// ImageFsInfo says what images and containers take of the disk. Both are on one
+// file system, and so is what the kubelet takes for the containers' own.
 func (s *Service) ImageFsInfo(context.Context, *runtimeapi.ImageFsInfoRequest) (*runtimeapi.ImageFsInfoResponse, error) {
 	u, err := s.store.Usage()
 	if err != nil {
 		return nil, err
 	}
-	fs := []*runtimeapi.FilesystemUsage{{
+	return &runtimeapi.ImageFsInfoResponse{
+		ImageFilesystems:     []*runtimeapi.FilesystemUsage{filesystem(u)},
+		ContainerFilesystems: []*runtimeapi.FilesystemUsage{filesystem(s.store.ContainersUsage())},
+	}, nil
+}
+
+func filesystem(u imagestore.Usage) *runtimeapi.FilesystemUsage {
+	return &runtimeapi.FilesystemUsage{
 		Timestamp: time.Now().UnixNano(), FsId: &runtimeapi.FilesystemIdentifier{Mountpoint: u.Mountpoint},
 		UsedBytes: &runtimeapi.UInt64Value{Value: u.Bytes}, InodesUsed: &runtimeapi.UInt64Value{Value: u.Inodes},
-	}}
-	return &runtimeapi.ImageFsInfoResponse{ImageFilesystems: fs, ContainerFilesystems: fs}, nil
+	}
 }

@@ -57,6 +57,7 @@ func TestBadRequests(t *testing.T) {
 
 func TestPullFailureCodes(t *testing.T) {
 	for kind, want := range map[imagestore.Kind]codes.Code{
+		imagestore.Artifact: codes.InvalidArgument,
 		imagestore.NotFound: codes.NotFound, imagestore.Unauthorized: codes.Unauthenticated, imagestore.NoSpace: codes.ResourceExhausted,
 	} {
 		pe := &imagestore.PullError{Kind: kind, Ref: "a", Step: "b", Err: errors.New("c")}
@@ -67,12 +68,12 @@ func TestPullFailureCodes(t *testing.T) {
 }
 
 func TestInfoIsOneObject(t *testing.T) {
-	m, err := info(&imagestore.Image{ID: "sha256:1", Pulled: time.Unix(1, 0)})
+	m, err := info(&imagestore.Image{ID: "sha256:1", Pulled: time.Unix(1, 0)}, nil)
 	var all map[string]json.RawMessage
 	if err != nil || len(m) != 1 || json.Unmarshal([]byte(m["info"]), &all) != nil {
 		t.Fatalf("info %v, %v", m, err)
 	}
-	for _, key := range []string{"imageSpec", "layers", "pulled"} {
+	for _, key := range []string{"imageSpec", "layers", "pulled", "names", "format", "bytes"} {
 		if all[key] == nil {
 			t.Errorf("info lacks %s: %s", key, m["info"])
 		}

@@ -27,6 +27,7 @@ var pullCodes = map[fault.Kind]struct {
 	fault.Digest:       {codes.DataLoss, nil},
 	fault.Invalid:      {codes.FailedPrecondition, nil},
 	fault.Platform:     {codes.FailedPrecondition, nil},
+	fault.Artifact:     {codes.InvalidArgument, nil},
 	fault.NoSpace:      {codes.ResourceExhausted, nil},
 	fault.Canceled:     {codes.Canceled, nil},
 	fault.Internal:     {codes.Internal, nil},

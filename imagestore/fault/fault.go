@@ -23,6 +23,7 @@ const (
 	Digest       Kind = "digest"       // bytes that are not what their digest says
 	Invalid      Kind = "invalid"      // a reference, manifest, config or layer that is malformed
 	Platform     Kind = "platform"     // no manifest for this node's platform
+	Artifact     Kind = "artifact"     // something else than an image, such as a chart or a signature
 	NoSpace      Kind = "no space"     // the store's file system is full
 	Canceled     Kind = "canceled"     // the caller went away or its deadline passed
 	Internal     Kind = "internal"     // the store's own disk or database

@@ -30,6 +30,8 @@ type Image struct {
 	Pulled   time.Time       `json:"pulled"`  // first
 	Removed  bool            `json:"removed"` // waits for the last container that uses it
 	Format   string          `json:"format"`  // of its layers; a row that says none is of an older store: overlay
+	// Annotations are the manifest's, unless they are long.
+	Annotations map[string]string `json:"annotations,omitempty"`
 	// StackBytes is what the joined stack takes on the disk, in formats that have one.
 	StackBytes uint64 `json:"stackBytes,omitempty"`
 

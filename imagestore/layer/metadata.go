@@ -47,21 +47,24 @@ func (k Key) String() string {
 // same text lies beside the content, so that people and repairs can read what a
 // directory is without the database.
 type Metadata struct {
-	ID        digest.Digest      `json:"id"` // chain id: this diff and all below it
-	Parent    digest.Digest      `json:"parent,omitempty"`
-	Diff      digest.Digest      `json:"diffID"`
-	Tree      string             `json:"tree"` // the directory's name
-	Format    string             `json:"format"`
-	Blob      digest.Digest      `json:"blob"`
-	BlobSize  int64              `json:"blobSize"`
-	MediaType string             `json:"mediaType"`
-	TarSize   int64              `json:"tarSize"`
-	Bytes     uint64             `json:"bytes"`  // on disk
-	Inodes    uint64             `json:"inodes"` // on disk
-	Root      *unpack.Attributes `json:"root,omitempty"`
-	History   *ocispec.History   `json:"history,omitempty"`
-	Made      time.Time          `json:"made"`
-	Damaged   *Damaged           `json:"damaged,omitempty"` // only in the row
+	ID        digest.Digest `json:"id"` // chain id: this diff and all below it
+	Parent    digest.Digest `json:"parent,omitempty"`
+	Diff      digest.Digest `json:"diffID"`
+	Tree      string        `json:"tree"` // the directory's name
+	Format    string        `json:"format"`
+	Blob      digest.Digest `json:"blob"`
+	BlobSize  int64         `json:"blobSize"`
+	MediaType string        `json:"mediaType"`
+	TarSize   int64         `json:"tarSize"`
+	Bytes     uint64        `json:"bytes"`  // on disk
+	Inodes    uint64        `json:"inodes"` // on disk
+	// Measured tells that Bytes and Inodes are what the file system says; else they
+	// were counted while the layer was unpacked.
+	Measured bool               `json:"measured,omitempty"`
+	Root     *unpack.Attributes `json:"root,omitempty"`
+	History  *ocispec.History   `json:"history,omitempty"`
+	Made     time.Time          `json:"made"`
+	Damaged  *Damaged           `json:"damaged,omitempty"` // only in the row
 }
 
 // Damaged says that a layer is not any more what was written.

@@ -151,7 +151,7 @@ func checkManifest(m *ocispec.Manifest) error {
 		if kind == "" {
 			kind = m.Config.MediaType
 		}
-		return fmt.Errorf("an artifact of type %q is not an image that can run", kind)
+		return fmt.Errorf("%w of type %q, which can neither run nor be mounted", ErrArtifact, kind)
 	}
 	if len(m.Layers) > MaxLayers {
 		return fmt.Errorf("manifest with %d layers, at most %d can be mounted", len(m.Layers), MaxLayers)
@@ -164,10 +164,29 @@ func checkManifest(m *ocispec.Manifest) error {
 			return fmt.Errorf("layers[%d]: encrypted layers are not supported", i)
 		}
 		if !strings.Contains(d.MediaType, ".tar") && !strings.Contains(d.MediaType, "layer.v1") {
-			return fmt.Errorf("layers[%d]: media type %q is not a file tree", i, d.MediaType)
+			return fmt.Errorf("layers[%d]: %w: media type %q is not a file tree", i, ErrArtifact, d.MediaType)
 		}
 	}
 	return nil
+}
+
+// ErrArtifact is for a manifest that describes something else than an image.
+var ErrArtifact = errors.New("an artifact, not an image")
+
+// maxAnnotations is how many bytes of annotations are kept: they are told with
+// every list of images.
+const maxAnnotations = 4 << 10
+
+// Annotations gives those of a manifest; nil when they are longer than 4 KiB.
+func Annotations(m *ocispec.Manifest) map[string]string {
+	size := 0
+	for k, v := range m.Annotations {
+		size += len(k) + len(v)
+	}
+	if size == 0 || size > maxAnnotations {
+		return nil
+	}
+	return m.Annotations
 }
 
 // checkDescriptor refuses digests that are no digests (CVE-2024-3727) and sizes

@@ -57,7 +57,7 @@ type Image struct {
 	Digests  []string   `json:"digests"`
 	Platform string     `json:"platform"`
 	Size     uint64     `json:"size"`   // bytes on disk
-	Unique   uint64     `json:"unique"` // bytes of those that no other image shares
+	Unique   uint64     `json:"unique"` // what the removal of the image alone would free
 	Layers   []string   `json:"layers"` // chain ids, lowest first
 	Pinned   bool       `json:"pinned"`
 	Created  *time.Time `json:"created,omitempty"` // by its maker
