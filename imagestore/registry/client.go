@@ -11,6 +11,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/reference"
 	"github.com/varve-cri/varve/imagestore/registry/credentials"
 	"github.com/varve-cri/varve/imagestore/registry/hosts"
+	"github.com/varve-cri/varve/imagestore/registry/transport"
 )
 
 // userAgent is how registries see us.
@@ -87,13 +88,13 @@ func New(config Config) (*Client, error) {
 // Close drops idle connections.
 func (c *Client) Close() {
 	for _, t := range c.transports {
-		closeIdle(t)
+		transport.CloseIdle(t)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range c.configured {
 		for _, t := range d.transports {
-			closeIdle(t)
+			transport.CloseIdle(t)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/varve-cri/varve/imagestore/registry/hosts"
+	"github.com/varve-cri/varve/imagestore/registry/transport"
 )
 
 // place is where a registry's content may be, before it is known for which image.
@@ -85,7 +86,7 @@ func (c *Client) byConfig(domain string, config *hosts.Config, err error) ([]pla
 		same := sameRegistry(p.base.Host, domain)
 		p.mirror, p.forward = !same, same || h.Server && !config.Default
 		if h.ExplicitTLS() && p.base.Scheme == "http" && p.base.Port() != "80" {
-			p.transport = &secureFirst{inner: p.transport, host: p.base.Host}
+			p.transport = transport.SecureFirst(p.transport, p.base.Host)
 		}
 		places = append(places, p)
 	}

@@ -355,6 +355,44 @@ func TestWide(t *testing.T) {
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
 
+// What is fetched ahead of a reader that waits is bounded.
+func TestWideMemory(t *testing.T) {
+	b := &blobServer{content: randomBytes(48 << 20)}
+	slow := slowly(b, 4<<20, "bytes")
+	b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
+		return q.Header.Get("Range") == "" && slow(w, q, n)
+	}
+	l := steady()
+	l.WideAfter = 20 * time.Millisecond
+	body, err := mirrors(t, l, serve(t, b)).Blob(t.Context(), b.descriptor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, most := heap(), int64(0)
+	buf := make([]byte, 256<<10)
+	for n := 0; ; n++ {
+		if _, err := io.ReadFull(body, buf); err != nil {
+			break
+		}
+		if n%16 == 15 {
+			time.Sleep(20 * time.Millisecond)
+			most = max(most, heap()-before)
+		}
+	}
+	// Four parts of a MiB, and the buffers of their connections.
+	if most > 6<<20 || b.ranged.Load() < 20 {
+		t.Errorf("%d bytes more than before, %d ranges", most, b.ranged.Load())
+	}
+	t.Logf("%.1f MiB more than before, %d ranges", float64(most)/(1<<20), b.ranged.Load())
+}
+
 // Whatever goes wrong with the parts, the bytes come in order and once.
 func TestWideFaults(t *testing.T) {
 	content := randomBytes(1 << 20)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -266,6 +267,43 @@ func TestFullDisk(t *testing.T) {
 		if len(left(t, dir)) != 0 || len(said) != 1 || !strings.Contains(said[0], "no space left") {
 			t.Errorf("left %v, said %q", left(t, dir), said)
 		}
+	}
+}
+
+// Pulls that come and go, and the room that is needed, at the same time.
+func TestConcurrent(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Limits{MaxCount: 3, MaxBytes: 6 * chunkBytes})
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			d := digest.FromString(fmt.Sprint(i % 5))
+			for n := range 30 {
+				if e := s.Take(d, blobBytes-3*chunkBytes); e != nil {
+					at := int(e.To())
+					for b, err := e.Next(); err == nil; b, err = e.Next() {
+						_ = b
+						at = int(e.From()) + e.given*chunkBytes
+					}
+					keep(e, at, min(at+chunkBytes+n, blobBytes-3*chunkBytes))
+					e.Close()
+				}
+				switch {
+				case n%7 == 6:
+					s.Drop(d)
+				case n%11 == 10:
+					s.Sweep()
+				}
+			}
+		})
+	}
+	all.Wait()
+	if s.bytes > 6*chunkBytes || len(s.entries) > 5 {
+		t.Errorf("%d bytes in %d spools", s.bytes, len(s.entries))
+	}
+	s.Empty()
+	if names := left(t, dir); len(names) != 0 || s.bytes != 0 {
+		t.Errorf("left: %v, %d bytes", names, s.bytes)
 	}
 }
 
