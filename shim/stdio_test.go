@@ -106,6 +106,28 @@ func TestStdinOnce(t *testing.T) {
 	}
 }
 
+// TestOutputBeforeExit: a client that is behind when the container exits gets
+// the rest of the output.
+func TestOutputBeforeExit(t *testing.T) {
+	l := newLauncher(t, 1)
+	b := run(t, l, newPlan("cat"), func(r *StartRequest) { r.Stdin, r.StdinOnce = true, true })
+	a := b.attach(true, true, false)
+	data := strings.Repeat("more than a pipe holds\n", 20000)
+	if _, err := io.WriteString(a.in, data); err != nil {
+		t.Fatal(err)
+	}
+	a.in.Close()
+	until(t, "the end of the log", func() bool {
+		log, err := os.ReadFile(b.log)
+		return err == nil && strings.Contains(string(log), "cat:")
+	})
+	got, err := io.ReadAll(a.out)
+	if err != nil || !strings.HasPrefix(string(got), data) || !strings.Contains(string(got), "cat:") {
+		t.Errorf("%d bytes of %d, %v", len(got), len(data), err)
+	}
+	b.exited()
+}
+
 func TestNoStdinIsAtItsEnd(t *testing.T) {
 	l := newLauncher(t, 1)
 	b := run(t, l, newPlan("cat"), nil)
@@ -117,25 +139,53 @@ func TestNoStdinIsAtItsEnd(t *testing.T) {
 	}
 }
 
-// TestSlowReader attaches a reader that never reads: it is let go and the log
-// goes on.
+// TestSlowReader attaches a reader that never reads: it is let go, and the log
+// and the other reader go on. The container writes no more than that one has
+// taken, or on a busy machine it would be slow as well.
 func TestSlowReader(t *testing.T) {
+	const block = 64 << 10
 	l := newLauncher(t, 1)
-	b := run(t, l, newPlan("flood"), nil)
-	slow, quick := b.attach(false, true, false), b.attach(false, true, false)
-	go func() { _, _ = io.Copy(io.Discard, quick.out) }()
+	b := run(t, l, newPlan("cat"), func(r *StartRequest) { r.Stdin = true })
+	slow, quick := b.attach(false, true, false), b.attach(true, true, false)
+	line := strings.Repeat("y", block-1) + "\n"
+	got := make([]byte, block)
+	written := 0
+	round := func() {
+		go func() { _, _ = io.WriteString(quick.in, line) }()
+		if _, err := io.ReadFull(quick.out, got); err != nil || string(got) != line {
+			t.Fatalf("after %d bytes: %v", written, err)
+		}
+		written += block
+	}
+	for isOpen(slow.Attachment) {
+		if written > 8<<20 {
+			t.Fatalf("the slow reader is there after %d bytes", written)
+		}
+		round()
+	}
 	ended(t, slow.Attachment, "slow")
-	before, _ := os.Stat(b.log)
-	until(t, "a longer log", func() bool { st, _ := os.Stat(b.log); return st.Size() > before.Size()+1<<20 })
-	select {
-	case <-quick.Done():
+	for range 4 {
+		round()
+	}
+	if log := joined(readLog(t, b.log), "stdout"); len(log) != written {
+		t.Errorf("the log has %d bytes of %d", len(log), written)
+	}
+	if !isOpen(quick.Attachment) {
 		t.Error("the quick reader was let go:", quick.Reason())
-	default:
 	}
 	if err := quick.Detach(deadline(t)); err != nil {
 		t.Error(err)
 	}
 	ended(t, quick.Attachment, "detached")
+}
+
+func isOpen(a *Attachment) bool {
+	select {
+	case <-a.Done():
+		return false
+	default:
+		return true
+	}
 }
 
 // TestReaderGoes closes the reading ends while nothing is written.

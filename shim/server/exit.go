@@ -95,7 +95,8 @@ func (s *server) settle() {
 	s.release()
 }
 
-// open reports whether an output or an exec has not ended.
+// open reports whether an output or an exec has not ended, or a client has
+// not been given all of an output yet.
 func (s *server) open() bool {
 	for _, p := range s.pumps {
 		if p.fd != noFile {
@@ -104,6 +105,11 @@ func (s *server) open() bool {
 	}
 	for _, e := range s.execs {
 		if !e.exited {
+			return true
+		}
+	}
+	for _, a := range s.attachments {
+		if len(a.outs[0].rest)+len(a.outs[1].rest) > 0 {
 			return true
 		}
 	}
