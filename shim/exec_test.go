@@ -231,6 +231,45 @@ func empty(group string) bool {
 	return err != nil || len(procs) == 0
 }
 
+// Execs of a container that may trace take the longer way, on which the
+// process that executes is not the one that was forked first.
+func TestExecOfTracer(t *testing.T) {
+	l := newLauncher(t, 1)
+	p := newPlan("sleep")
+	p.Cgroup.V2 = newGroup(t, "")
+	p.Process.Caps.Bounding |= 1 << unix.CAP_SYS_PTRACE
+	b := run(t, l, p, nil)
+	before := b.descriptors()
+	for i := range 50 {
+		if text, code, err := b.output("say", itoa(i), ""); text != itoa(i) || code != 0 || err != nil {
+			t.Errorf("exec %d: %q, %d, %v", i, text, code, err)
+		}
+	}
+	proc := newProcess("sleep")
+	ex, err := b.Exec(deadline(t), ExecRequest{Process: &proc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ex.Kill(deadline(t)); err != nil {
+		t.Error(err)
+	}
+	if code, err := ex.Wait(deadline(t)); code != 137 || err != nil {
+		t.Errorf("killed: %d, %v", code, err)
+	}
+	proc = newProcess("no/such")
+	proc.Args[0] = "/no/such"
+	if _, err := b.Exec(deadline(t), ExecRequest{Process: &proc}); err == nil || !strings.Contains(err.Error(), "/no/such") {
+		t.Error("a program that is not there:", err)
+	}
+	until(t, "all execs forgotten", func() bool {
+		s, err := b.State(deadline(t))
+		return err == nil && s.Execs == 0
+	})
+	if after := b.descriptors(); after > before+12 { // the cgroups' files, the joiner's
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+}
+
 func TestConcurrentExecs(t *testing.T) {
 	l := newLauncher(t, 1)
 	group := newGroup(t, "")

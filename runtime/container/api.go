@@ -30,4 +30,10 @@ type ExecOptions struct {
 	Stdio    Stdio
 	CgroupV1 []string // host directories of existing cgroups that the process joins
 	CgroupV2 string   // likewise; empty leaves it in the caller's
+
+	// Private says that no process which the container's PID namespace shows
+	// may have CAP_SYS_PTRACE: then the new one may be shown there from its
+	// beginning, which saves a fork. Until its execve it has descriptors and
+	// rights of the caller's (CVE-2016-9962).
+	Private bool
 }

@@ -19,6 +19,7 @@ type Joining struct {
 	InitPID int           // and its process id
 	Process *plan.Process // what to run
 	Stdio   [3]int        // -1 is /dev/null; not used with a terminal
+	Private bool          // as in ExecOptions
 
 	CgroupV1 []string // what Tasks belong to, for messages
 	Tasks    []int    // files "tasks" of v1 groups to join, open for writing
@@ -29,7 +30,7 @@ type Joining struct {
 // caller's.
 type Joined struct {
 	PID     int
-	PIDFD   int
+	PIDFD   int // -1 when it has exited and was waited for by another thread
 	Console int // master side of the terminal, -1 without one
 }
 
@@ -58,7 +59,7 @@ func Exec(init *os.File, initPID int, p *plan.Process, opt ExecOptions) (*Starte
 	}
 	ask := Joining{
 		Init: int(init.Fd()), InitPID: initPID, Process: p, Stdio: opt.Stdio.descriptors(),
-		CgroupV1: opt.CgroupV1, Tasks: tasks, Cgroup: cgroup,
+		CgroupV1: opt.CgroupV1, Tasks: tasks, Cgroup: cgroup, Private: opt.Private,
 	}
 	var joined Joined
 	done := make(chan struct{})
@@ -123,17 +124,19 @@ func (e *execution) open() error {
 	return nil
 }
 
-// run forks. The PID namespace of children is the calling thread's, from now
-// on.
+// run forks. In a Private container the PID namespace of children is the
+// calling thread's, from now on.
 func (e *execution) run() error {
 	path, err := find(e.root, e.ask.Process)
 	if err != nil {
 		return err
 	}
-	if err := unix.Setns(e.ask.Init, unix.CLONE_NEWPID); err != nil {
-		return fail("join namespace", "pid of the container", err)
+	if e.ask.Private {
+		if err := unix.Setns(e.ask.Init, unix.CLONE_NEWPID); err != nil {
+			return fail("join namespace", "pid of the container", err)
+		}
 	}
-	cmd := program.Command{Path: path, Process: e.ask.Process}
+	cmd := program.Command{Path: path, Process: e.ask.Process, Outside: !e.ask.Private}
 	e.child, err = program.Exec(e.ask.CgroupV1, cmd, e.files, e.self.host).Run(e.clone)
 	if err != nil {
 		return explain(e.root, cmd, fail("exec", path, err))

@@ -45,6 +45,8 @@ func probe(args []string) int {
 		var code int
 		fmt.Sscan(args[1], &code)
 		return code
+	case "spy":
+		return spy()
 	case "orphan":
 		return orphan()
 	case "tty":

@@ -17,6 +17,7 @@ type builder struct {
 	data         []byte
 	size         int // of all data, in however many pieces
 	step, object string
+	second       int // the first call of the second process; 0 when there is none
 
 	made  Program
 	image image
@@ -46,7 +47,7 @@ func newBuilder(ops int) *builder {
 }
 
 func (b *builder) program() *Program {
-	b.made = Program{ops: b.ops, lists: b.lists, from: b}
+	b.made = Program{ops: b.ops, lists: b.lists, second: b.second, from: b}
 	return &b.made
 }
 
@@ -60,7 +61,7 @@ func (b *builder) release() {
 	clear(b.lists)
 	clear(b.data)
 	b.ops, b.args, b.lists, b.data = b.ops[:0], b.args[:0], b.lists[:0], b.data[:0]
-	b.size, b.step, b.object, b.made = 0, "", "", Program{}
+	b.size, b.step, b.object, b.second, b.made = 0, "", "", 0, Program{}
 	b.image.reset()
 	spare.Store(b)
 }

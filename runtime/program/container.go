@@ -37,8 +37,10 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 func Exec(cgroups []string, cmd Command, f Files, h Host) *Program {
 	b := newBuilder(roomy)
 	b.cgroups(cgroups, f.Cgroups)
-	// The PID namespace is the one that the thread set for its children.
-	const all = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	all := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	if cmd.Outside {
+		all |= unix.CLONE_NEWPID
+	} // else it is the one that the thread set for its children
 	b.on("join namespaces", "of the container")
 	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), as(all, namespaceBits))
 	b.process(cmd, f, h)
@@ -60,8 +62,9 @@ func (b *builder) cgroups(dirs []string, fds []int) {
 // while CAP_SYS_ADMIN is; with it, as the very last.
 func (b *builder) process(cmd Command, f Files, h Host) {
 	p := cmd.Process
-	b.on("start session", "")
-	b.call(unix.SYS_SETSID, "setsid")
+	if !cmd.Outside {
+		b.session(f.Terminal)
+	}
 	b.selfFiles(p, f)
 	b.stdio(f)
 	b.on("set umask", "")
@@ -85,9 +88,34 @@ func (b *builder) process(cmd Command, f Files, h Host) {
 	if p.NoNewPrivs {
 		b.on("set no_new_privs", "")
 		b.prctl(name(unix.PR_SET_NO_NEW_PRIVS, "SET_NO_NEW_PRIVS"), num(1))
+	}
+	if cmd.Outside {
+		b.split(f)
+	}
+	if p.NoNewPrivs {
 		b.seccomp(p)
 	}
 	b.execute(cmd, f)
+}
+
+// split begins the second process. What can be traced from here on has what
+// the container has, and no more.
+func (b *builder) split(f Files) {
+	b.second = len(b.ops)
+	terminal := -1
+	if f.Terminal >= 0 {
+		terminal = 0 // by now
+	}
+	b.session(terminal)
+}
+
+func (b *builder) session(terminal int) {
+	b.on("start session", "")
+	b.call(unix.SYS_SETSID, "setsid")
+	if terminal >= 0 {
+		b.on("take terminal", "")
+		b.call(unix.SYS_IOCTL, "ioctl", fd(terminal, "terminal"), name(unix.TIOCSCTTY, "TIOCSCTTY"))
+	}
 }
 
 func (b *builder) execute(cmd Command, f Files) {

@@ -65,4 +65,10 @@ type Host struct {
 type Command struct {
 	Path    string
 	Process *plan.Process
+
+	// Outside is for Exec: the child does all its work outside of the
+	// container's PID namespace, where nobody in the container sees it, and
+	// another one that it makes there has nothing left to do but to execute
+	// the program (CVE-2016-9962).
+	Outside bool
 }

@@ -77,6 +77,10 @@ func TestProgramOfExec(t *testing.T) {
 	p := samplePlan()
 	cmd := Command{Path: "/bin/sh", Process: &p.Process}
 	golden(t, "exec", Exec(p.Cgroup.V1, cmd, sampleFiles(), sampleHost).String())
+	cmd.Outside, p.Process.NoNewPrivs = true, true
+	f := sampleFiles()
+	f.Terminal = 9
+	golden(t, "outside", Exec(p.Cgroup.V1, cmd, f, sampleHost).String())
 }
 
 func TestProgramOfPause(t *testing.T) {

@@ -13,6 +13,9 @@ import (
 func (p *Program) String() string {
 	var b strings.Builder
 	for i := range p.ops {
+		if i > 0 && i == p.second {
+			b.WriteString("     clone(PARENT|SIGCHLD): the second process goes on, the first ends\n")
+		}
 		p.ops[i].print(&b, i, p.lists)
 	}
 	return b.String()

@@ -34,9 +34,7 @@ func (b *builder) selfFiles(p *plan.Process, f Files) {
 func (b *builder) stdio(f Files) {
 	in, out, errs := fd(f.In, "stdin"), fd(f.Out, "stdout"), fd(f.Err, "stderr")
 	if f.Terminal >= 0 {
-		b.on("take terminal", "")
 		tty := fd(f.Terminal, "terminal")
-		b.call(unix.SYS_IOCTL, "ioctl", tty, name(unix.TIOCSCTTY, "TIOCSCTTY"))
 		in, out, errs = tty, tty, tty
 	}
 	b.on("set up stdio", "")

@@ -17,6 +17,8 @@ type Program struct {
 	ops   []Op
 	lists [][]string // of the arguments that are arrays of strings
 	from  *builder   // whose memory all of it is
+
+	second int // the call with which a second process goes on; 0 when there is none
 }
 
 // Ops returns the calls.
@@ -37,7 +39,8 @@ func (f *Failure) Error() string {
 // Unwrap returns the errno.
 func (f *Failure) Unwrap() error { return f.Errno }
 
-// Child is a process that runs what the program executed.
+// Child is a process that runs what the program executed. PIDFD is -1 for a
+// second process that has exited already and was waited for by somebody else.
 type Child struct{ PID, PIDFD int }
 
 // NoCgroup is the Cgroup of a Clone that leaves the child in its parent's.
@@ -73,11 +76,17 @@ func (p *Program) Run(c Clone) (Child, error) {
 	if e != 0 {
 		return Child{}, &Failure{Step: "clone", Errno: e}
 	}
-	index, e := report(pipe[0])
-	if e == 0 {
+	index, second, e := report(pipe[0])
+	if e == 0 && p.second == 0 {
 		return child, nil
 	}
 	reap(child)
+	if e == 0 {
+		return adopt(second)
+	}
+	if second != 0 {
+		_, _ = unix.Wait4(second, nil, unix.WALL, nil)
+	}
 	if index < 0 || index >= len(p.ops) {
 		return Child{}, &Failure{Step: "read error pipe", Errno: e}
 	}
@@ -93,22 +102,54 @@ func (p *Program) Warm() {
 }
 
 // report waits for the child's execve, which closes the pipe, or for the
-// eight bytes that the child writes when a call failed.
-func report(fd int) (index int, e unix.Errno) {
-	buf := make([]byte, 8)
-	n, err := unix.Read(fd, buf)
-	for err == unix.EINTR {
-		n, err = unix.Read(fd, buf)
+// eight bytes that the child writes when a call failed. A first process writes
+// eight as well, to tell of the second.
+func report(fd int) (index, second int, e unix.Errno) {
+	var buf [8]byte
+	for {
+		n, err := unix.Read(fd, buf[:])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return -1, second, errno(err)
+		case n == 0:
+			return 0, second, 0
+		case n < len(buf):
+			return -1, second, unix.EIO
+		}
+		index, value := binary.NativeEndian.Uint32(buf[:]), binary.NativeEndian.Uint32(buf[4:])
+		if index != secondMark {
+			return int(index), second, unix.Errno(value)
+		}
+		second = int(value)
 	}
-	switch {
-	case err != nil:
-		return -1, errno(err)
-	case n == 0:
-		return 0, 0
-	case n < len(buf):
-		return -1, unix.EIO
+}
+
+// secondMark is what a message has in the place of the failed call's index
+// when it tells the process id of the second process.
+const secondMark = 1<<32 - 1
+
+// adopt returns the second process, which is this process's child as the first
+// was.
+func adopt(pid int) (Child, error) {
+	if pid <= 0 {
+		return Child{}, &Failure{Step: "read error pipe", Errno: unix.EIO}
 	}
-	return int(binary.NativeEndian.Uint32(buf)), unix.Errno(binary.NativeEndian.Uint32(buf[4:]))
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return Child{PID: pid, PIDFD: -1}, nil
+	}
+	if err != nil {
+		return Child{}, &Failure{Step: "open process", Errno: errno(err)}
+	}
+	// Who else may wait may have done so, and the number be another's by now.
+	err = unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	if err == unix.ECHILD {
+		_ = unix.Close(fd)
+		fd = -1
+	}
+	return Child{PID: pid, PIDFD: fd}, nil
 }
 
 // reap takes a failed child away. That somebody else's wait was quicker

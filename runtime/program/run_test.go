@@ -166,7 +166,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Close(p[1])
-	if i, e := report(p[0]); i != -1 || e != unix.EIO {
+	if i, _, e := report(p[0]); i != -1 || e != unix.EIO {
 		t.Errorf("half a message: %d %v", i, e)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/shim/internal/group"
 	"github.com/varve-cri/varve/shim/proto"
 )
@@ -48,6 +49,8 @@ func (s *server) serveExec(c *conn, r *request) (proto.Body, error) {
 	e.by = j
 	s.starting++
 	j.ask.Init, j.ask.InitPID = s.init.pidfd, s.init.pid
+	s.mayTrace = s.mayTrace || traces(j.ask.Process)
+	j.ask.Private = s.ownPIDs && !s.mayTrace
 	if err := e.enter(&s.place, j); err != nil {
 		j.err = step("make exec cgroup", e.groupDir(), err)
 		e.begin()
@@ -89,7 +92,7 @@ func (e *exec) begin() {
 	if e.owner == nil || e.killed {
 		e.kill()
 	}
-	if ws, ok := s.strays[e.pid]; ok && over(e.pidfd) {
+	if ws, ok := s.strays[e.pid]; ok && (e.pidfd == noFile || over(e.pidfd)) {
 		e.ended(ws)
 	}
 }
@@ -97,7 +100,11 @@ func (e *exec) begin() {
 func (e *exec) reply(head proto.Head, console int) {
 	s := e.s
 	s.started.PID = uint32(e.pid)
-	if err := s.poll.add(e.pidfd, unix.EPOLLIN, e); err != nil {
+	var err error
+	if e.pidfd != noFile { // else its end is known already
+		err = s.poll.add(e.pidfd, unix.EPOLLIN, e)
+	}
+	if err != nil {
 		e.owner.fail(head, proto.Fail("watch exec", e.id(), err))
 		e.owner = nil
 	} else if console == noFile {
@@ -107,6 +114,9 @@ func (e *exec) reply(head proto.Head, console int) {
 	}
 	closeFile(&console)
 }
+
+// traces says whether the process, or what it starts, may trace others.
+func traces(p *plan.Process) bool { return p.Caps.Bounding&(1<<unix.CAP_SYS_PTRACE) != 0 }
 
 // allBegun forgets, when no exec is being started, the exits that could have
 // been those of one.

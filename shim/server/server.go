@@ -50,6 +50,7 @@ type server struct {
 	listen    int
 	cgroup    plan.Cgroup
 	ownPIDs   bool // the first process's end ends all others
+	mayTrace  bool // a process of the container may have CAP_SYS_PTRACE
 	init      *process
 	startedAt time.Time
 	handle    *os.File // init's pidfd

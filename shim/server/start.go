@@ -134,6 +134,7 @@ func (s *server) hold(m *proto.Start) error {
 // is left over is closed after that.
 func (s *server) launch(m *proto.Start, p *plan.Plan, mounts detached, tell func(*proto.Started)) error {
 	s.id, s.cgroup, s.ownPIDs = m.ID, p.Cgroup, newPIDs(p)
+	s.mayTrace = traces(&p.Process)
 	var io container.Stdio
 	defer func() { closeStdio(&io) }()
 	defer s.space.Close()
