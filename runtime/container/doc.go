@@ -11,5 +11,8 @@
 // watches nothing, and does not clean cgroups. It changes neither the caller's
 // namespaces, directory nor mask: what must change does so on threads of its
 // own that are thrown away. It sets PR_SET_DUMPABLE 0 for the whole process,
-// because until execve the child is a copy of it (CVE-2016-9962).
+// because until execve the child is a copy of it (CVE-2016-9962). That does not
+// hold off who has CAP_SYS_PTRACE and sees the child: an exec has a way without
+// that (ExecOptions.Private). A start in a PID namespace in which others are
+// already has none, because procfs must be mounted from inside.
 package container
