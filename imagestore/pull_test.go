@@ -180,6 +180,10 @@ func TestGet(t *testing.T) {
 			t.Errorf("Get(%q): %v, want ErrNotFound", ref, err)
 		}
 	}
+	// A pin keeps the kubelet's garbage collection away, not people.
+	if err := s.Remove(t.Context(), "busybox:1"); err != nil || len(s.List()) != 0 {
+		t.Errorf("a pinned image that is removed by name: %v, %v", s.List(), err)
+	}
 }
 
 func TestMirrors(t *testing.T) {

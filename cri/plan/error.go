@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"fmt"
-
-	crierrors "k8s.io/cri-api/pkg/errors"
-)
+import "fmt"
 
 // InvalidError is a request that cannot be carried out whatever the state of
 // the node: it maps to InvalidArgument.
@@ -56,10 +52,8 @@ type VolumeError struct {
 	Err   error
 }
 
-// Error begins with the kubelet's word.
-func (e *VolumeError) Error() string {
-	return crierrors.ErrImageVolumeMountFailed.Error() + ": " + e.Field + ": " + e.Err.Error()
-}
+// Error names the field and the cause; Message puts the kubelet's word before it.
+func (e *VolumeError) Error() string { return e.Field + ": " + e.Err.Error() }
 
 // Unwrap gives the cause.
 func (e *VolumeError) Unwrap() error { return e.Err }

@@ -29,7 +29,14 @@ spec:
     image: registry.test/probe:1
     args: [trap, SIGUSR1, "7", kubelet-test-worker]
     livenessProbe: {exec: {command: [/bin/probe, id]}, periodSeconds: 1}
+    readinessProbe: {exec: {command: [/bin/probe, cat, /model/weights, /all/model/weights]}, periodSeconds: 1}
     resources: {limits: {memory: 64Mi, cpu: 500m}}
+    volumeMounts:
+    - {name: data, mountPath: /model, subPath: model}
+    - {name: data, mountPath: /all}
+  volumes:
+  - name: data
+    image: {reference: "registry.test/data:1"}
 `
 
 // TestStaticPod is one story, because bringing a kubelet up is what costs.
@@ -40,6 +47,9 @@ func TestStaticPod(t *testing.T) {
 	image, err := testimage.Probe(v1.Config{})
 	must(t, err)
 	must(t, registry.Push("probe:1", image))
+	data, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{testimage.Dir("model"), {Name: "model/weights", Body: "weights"}}}})
+	must(t, err)
+	must(t, registry.Push("data:1", data))
 
 	w := newWorld(t, registry.URL())
 	manifest := filepath.Join(w.dir, "manifests/two.yaml")
