@@ -22,7 +22,7 @@ import (
 func Inherit(ctx context.Context, root *os.File, needs Needs, lower []*os.File) (Result, error) {
 	u := newUnpacker(int(root.Fd()), Limits{Entries: math.MaxInt64})
 	defer u.dirs.close()
-	u.result.Sums = needs.Sums
+	u.result.Sums, u.result.Xattrs = needs.Sums, true
 	i := inheritance{u: u, own: newVeil(int(root.Fd()))}
 	for _, l := range lower {
 		i.lower = append(i.lower, newVeil(int(l.Fd())))

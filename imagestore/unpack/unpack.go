@@ -21,6 +21,7 @@ type Result struct {
 	Root   *Attributes // of the root, when the archive has an entry for it
 	Needs  Needs       // from the layers below
 	Sums   []Sum       // of the files' contents, in the order in which they were made
+	Xattrs bool        // some file may have extended attributes
 }
 
 // Sum is the checksum of a file's content. The inode tells whose: of several with
@@ -167,6 +168,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	u.result.Xattrs = u.result.Xattrs || len(h.PAXRecords) > 0
 	if err := entry.CheckOwner(h); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (d *Driver) Write(ctx context.Context, dir string, archive io.Reader, limit
 	defer root.Close()
 	r, err := unpack.Tree(ctx, root, archive, limits)
 	if err == nil && r.Needs.None() { // else it is not complete
-		err = writeSums(dir, r.Sums)
+		err = writeSums(dir, r)
 	}
 	return r, err
 }
@@ -95,7 +95,7 @@ func (d *Driver) Inherit(ctx context.Context, dir string, needs unpack.Needs, lo
 	}
 	r, err := unpack.Inherit(ctx, root, needs, trees)
 	if err == nil {
-		err = writeSums(dir, r.Sums)
+		err = writeSums(dir, r)
 	}
 	return r, err
 }

@@ -28,7 +28,7 @@ const sumsName = "sums"
 
 // writeSums lists a tree that was just made; the contents' checksums were taken
 // while they were written.
-func writeSums(dir string, sums []unpack.Sum) error {
+func writeSums(dir string, made unpack.Result) error {
 	root, err := openTree(dir)
 	if err != nil {
 		return err
@@ -39,12 +39,12 @@ func writeSums(dir string, sums []unpack.Sum) error {
 		return err
 	}
 	defer f.Close()
-	byInode := make(map[uint64]uint32, len(sums))
-	for _, s := range sums {
+	byInode := make(map[uint64]uint32, len(made.Sums))
+	for _, s := range made.Sums {
 		byInode[s.Inode] = s.CRC32C
 	}
 	out := &sumsWriter{out: bufio.NewWriterSize(f, 64<<10), crc: crc32.New(castagnoli)}
-	w := walker{root: int(root.Fd()), visit: out.add, sum: func(at place, st *unix.Stat_t) (uint32, error) {
+	w := walker{root: int(root.Fd()), visit: out.add, plain: !made.Xattrs, sum: func(at place, st *unix.Stat_t) (uint32, error) {
 		sum, ok := byInode[st.Ino]
 		if !ok {
 			return 0, fmt.Errorf("no checksum of inode %d was kept", st.Ino)

@@ -32,6 +32,8 @@ type walker struct {
 	root  int
 	sum   func(at place, st *unix.Stat_t) (uint32, error) // of a regular file's content
 	visit func(node) error
+	// plain says that no file has extended attributes, so that none is asked for them.
+	plain bool
 }
 
 // place is a directory entry: an open directory and a name in it.
@@ -108,7 +110,7 @@ func (w *walker) entry(at place) (isDir bool, err error) {
 	case unix.S_IFDIR:
 		isDir = true
 	}
-	if err == nil && (isDir || st.Mode&unix.S_IFMT == unix.S_IFREG) {
+	if err == nil && (isDir || st.Mode&unix.S_IFMT == unix.S_IFREG && !w.plain) {
 		n.xattrs, err = xattrSum(at)
 	}
 	if err != nil {
