@@ -3,10 +3,12 @@ package imagestore
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/imagestore/layer/layertest"
@@ -52,47 +55,105 @@ func (c *snapshots) take(step string) {
 	c.dirs = append(c.dirs, to)
 }
 
+// everyStep reads the names of all steps from the code, so that a new one is not
+// forgotten here.
+func everyStep(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	steps := map[string]bool{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`\.at\("([^"]+)"\)`).FindAllSubmatch(b, -1) {
+			steps[string(m[1])] = true
+		}
+	}
+	return steps
+}
+
 // A kill at any step leaves the old state or the new one, and nothing else.
 func TestKillAtEachStep(t *testing.T) {
-	r := newRemote(t)
-	r.push("app:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), layertest.Tar(t, layertest.File("d/b", "b"))}})
-	r.push("app:v2", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), tarOf(t, "c")}, cmd: "2"})
-	c := &snapshots{t: t, root: filepath.Join(t.TempDir(), "store")}
-	s := open(t, func(cfg *Config) { cfg.Root, cfg.hook, cfg.ParallelLayers = c.root, c.take, 1 })
-	one := pulled(t, s, r.host()+"/app:v1")
-	two := pulled(t, s, r.host()+"/app:v2")
-	if err := errors.Join(s.CreateRW("c", one.ID), s.Remove(t.Context(), one.ID), s.RemoveRW("c"), s.Remove(t.Context(), two.ID)); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 0 })
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if len(c.dirs) < 15 {
-		t.Errorf("only %d steps", len(c.dirs))
-	}
-	for _, dir := range c.dirs {
-		again := open(t, func(cfg *Config) { cfg.Root = dir })
-		again.background.Wait()
-		clean(t, again)
-		for _, image := range again.List() {
-			f, err := again.MountImage(image.ID)
-			if got := inMount(t, f, err, "a"); got != "a" {
-				t.Errorf("%s: a holds %q", filepath.Base(dir), got)
+	steps := everyStep(t)
+	eachFormat(t, func(t *testing.T, format string) {
+		r := newRemote(t)
+		big := layertest.File("d/big", strings.Repeat("0123456789", 9000))
+		r.push("app:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), layertest.Tar(t, layertest.File("d/b", "b"), big)}})
+		r.push("app:v2", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), tarOf(t, "c")}, cmd: "2"})
+		c := &snapshots{t: t, root: filepath.Join(t.TempDir(), "store")}
+		s := open(t, func(cfg *Config) { cfg.Root, cfg.Format, cfg.hook, cfg.ParallelLayers = c.root, format, c.take, 1 })
+		one := pulled(t, s, r.host()+"/app:v1")
+		two := pulled(t, s, r.host()+"/app:v2")
+		trees := map[string]digest.Digest{}
+		for _, image := range []Image{one, two} {
+			tree, err := treeOf(s, image.ID)
+			if err != nil {
+				t.Fatal(err)
 			}
+			trees[image.ID] = tree
 		}
-		for _, id := range again.ListRW() {
-			f, err := again.MountRW(id)
-			if got := inMount(t, f, err, "d/b"); got != "b" {
-				t.Errorf("%s: container %s reads %q", filepath.Base(dir), id, got)
-			}
+		if err := s.CreateRW("c", one.ID); err != nil {
+			t.Fatal(err)
 		}
-		for _, tag := range []string{"v1", "v2"} {
-			pulled(t, again, r.host()+"/app:"+tag)
+		spoil(t, s, r.host()+"/app:v1", damage["a bit"])
+		if err := errors.Join(s.CheckLayers(t.Context()), s.Remove(t.Context(), one.ID), s.RemoveRW("c"), s.Remove(t.Context(), two.ID)); err != nil {
+			t.Fatal(err)
 		}
-		if err := again.Close(); err != nil {
-			t.Error(err)
+		waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 0 && len(s.db.Snapshot().Retired) == 0 })
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
 		}
+		for _, dir := range c.dirs {
+			_, step, _ := strings.Cut(filepath.Base(dir), "-")
+			delete(steps, strings.ReplaceAll(step, "-", " "))
+			killed(t, r, dir, trees)
+		}
+	})
+	if len(steps) > 0 {
+		t.Errorf("no kill at %v", slices.Sorted(maps.Keys(steps)))
+	}
+}
+
+// killed opens the copy of a store and checks that all is well.
+func killed(t *testing.T, r *remote, dir string, trees map[string]digest.Digest) {
+	t.Helper()
+	again := open(t, func(cfg *Config) { cfg.Root = dir })
+	again.background.Wait()
+	clean(t, again)
+	for _, image := range again.List() {
+		f, err := again.MountImage(image.ID)
+		if got := inMount(t, f, err, "a"); got != "a" {
+			t.Errorf("%s: a holds %q", filepath.Base(dir), got)
+		}
+	}
+	for _, id := range again.ListRW() {
+		f, err := again.MountRW(id)
+		if got := inMount(t, f, err, "d/b"); got != "b" {
+			t.Errorf("%s: container %s reads %q", filepath.Base(dir), id, got)
+		}
+	}
+	// The copy may hold the damage of which the store did not know yet.
+	if err := again.CheckLayers(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, tag := range []string{"v1", "v2"} {
+		image := pulled(t, again, r.host()+"/app:"+tag)
+		if tree, err := treeOf(again, image.ID); err != nil || tree != trees[image.ID] {
+			t.Errorf("%s: %s is another tree: %v", filepath.Base(dir), tag, err)
+		}
+	}
+	if left := again.Damaged(); len(left) > 0 {
+		t.Errorf("%s: %+v", filepath.Base(dir), left)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

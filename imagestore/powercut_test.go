@@ -117,6 +117,18 @@ func (p *powerCut) pull(tag string) {
 	p.trees[p.ids[tag]] = tree
 }
 
+// write writes into a container's root.
+func (p *powerCut) write(id string) {
+	f, err := p.store.MountRW(id)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.WriteFile(fmt.Sprintf("/proc/self/fd/%d/written", f.Fd()), []byte(id), 0o600); err != nil {
+		p.t.Error(err)
+	}
+}
+
 func (p *powerCut) remove(tag string) {
 	p.do(tag, false, func(ref string) error { return p.store.Remove(p.t.Context(), ref) })
 }
@@ -167,6 +179,7 @@ func (p *powerCut) work(mutate func(*Store)) {
 	if err := p.store.CreateRW("c2", p.ids["two"]); err != nil {
 		p.t.Error(err)
 	}
+	p.write("c2") // overlay marks a layer that it has mounted and not synced
 	if err := p.store.RemoveRW("c1"); err != nil {
 		p.t.Error(err)
 	}
