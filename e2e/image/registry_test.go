@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/e2e/harness"
 	"github.com/varve-cri/varve/e2e/testregistry"
 )
 
@@ -96,6 +97,38 @@ func TestSlowRegistry(t *testing.T) {
 		h.Registry.Fault("slow", testregistry.Fault{})
 		h.Must(h.Pull(h.Ctx, "registry.test/slow:1"))
 		remove(h, "registry.test/slow:1")
+	}
+}
+
+// TestCancelReachesTheRegistry: a client of the CRI that goes away ends the
+// transfer at once.
+func TestCancelReachesTheRegistry(t *testing.T) {
+	h := suite.Test(t)
+	h.Registry.Fault("cancel", testregistry.Fault{Blobs: testregistry.BlobStalled})
+	h.Must(h.Registry.Push("cancel:1", tiny(t, v1.Config{})))
+	before := len(h.Registry.Left())
+	ctx, cancel := context.WithCancel(h.Ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- h.Pull(ctx, "registry.test/cancel:1") }()
+	harness.Eventually(t, "the config and the layer are asked for", func() bool {
+		n := 0
+		for _, q := range h.Registry.Requests("cancel") {
+			if strings.Contains(q.Path, "/blobs/") {
+				n++
+			}
+		}
+		return n == 2
+	})
+	time.Sleep(50 * time.Millisecond) // half of the layer comes
+	canceled := time.Now()
+	cancel()
+	h.WantCode(<-ended, codes.Canceled)
+	harness.Eventually(t, "the registry sees the connection closed", func() bool { return len(h.Registry.Left()) > before })
+	// A few ms on a quiet machine.
+	if took := h.Registry.Left()[before].Sub(canceled); took > time.Second {
+		t.Errorf("after %v", took)
+	} else {
+		t.Logf("after %v", took)
 	}
 }
 

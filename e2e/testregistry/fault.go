@@ -76,6 +76,11 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, inner http.Ha
 	}
 	if f.Blobs != BlobWhole && strings.Contains(req.URL.Path, "/blobs/") && req.Method == http.MethodGet {
 		serveWrongBlob(w, req, inner, f.Blobs)
+		if f.Blobs == BlobStalled && req.Context().Err() != nil {
+			r.mu.Lock()
+			r.left = append(r.left, time.Now())
+			r.mu.Unlock()
+		}
 		return
 	}
 	inner.ServeHTTP(w, req)

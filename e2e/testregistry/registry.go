@@ -5,8 +5,10 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 )
@@ -19,6 +21,7 @@ type Registry struct {
 	mu       sync.Mutex
 	faults   map[string]Fault // by repository
 	requests []Request
+	left     []time.Time
 }
 
 // Request is one request that the server saw.
@@ -48,6 +51,13 @@ func (r *Registry) URL() string { return "http://" + r.Host }
 
 // Close ends the server and cuts its connections.
 func (r *Registry) Close() error { return r.server.Close() }
+
+// Left is when clients closed the connection of a stalled blob.
+func (r *Registry) Left() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.left)
+}
 
 // Requests is what clients asked of the repository so far.
 func (r *Registry) Requests(repository string) []Request {

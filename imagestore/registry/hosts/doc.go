@@ -4,9 +4,11 @@
 // docker names them, and _default for registries without one.
 //
 // The files are looked at anew for every lookup and read again when they
-// changed. It differs from containerd on purpose in one point: a key or value
-// that it does not know is an error that names it, not a line in a log after
-// which the pull goes elsewhere.
+// changed. On purpose it is not containerd's in these points: a key or value that
+// it does not know is an error that names it, not a line in a log after which the
+// pull goes elsewhere; the capabilities at the root hold for the registry itself
+// also when there is no server; a host's headers go to no other host, a token
+// server's included.
 //
 // It makes no connections and knows no credentials.
 package hosts
