@@ -262,7 +262,7 @@ func TestBadLayers(t *testing.T) {
 			}
 		}, Invalid, "451 layers, at most 450"},
 		"config of 5 MiB":         {func(_ *ocispec.Manifest, i *ocispec.Image) { i.Author = strings.Repeat("a", 5<<20) }, Invalid, "size 52"},
-		"not a file tree":         {set("application/vnd.cncf.helm.chart.content.v1.config"), Invalid, "not a file tree"},
+		"not a file tree":         {set("application/vnd.cncf.helm.chart.content.v1.config"), Artifact, "not a file tree"},
 		"encrypted":               {set(ocispec.MediaTypeImageLayerGzip + "+encrypted"), Invalid, "encrypted layers are not supported"},
 		"says zstd and is gzip":   {set(ocispec.MediaTypeImageLayerZstd), "", ""},
 		"says plain and is gzip":  {set(ocispec.MediaTypeImageLayer), "", ""},

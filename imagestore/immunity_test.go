@@ -120,6 +120,7 @@ func TestCVE_2021_41190_GHSA_5j5w_AmbiguousDocuments(t *testing.T) {
 		"layers in another case":          {with(`"Layers":[]`), ocispec.MediaTypeImageManifest},
 		"manifests in another case":       {with(`"MANIFESTS":[` + other + `]`), ocispec.MediaTypeImageManifest},
 		"layers in an old s":              {with(`"layerſ":[]`), ocispec.MediaTypeImageManifest},
+		"layers only in another case":     {strings.Replace(whole, `"layers":`, `"Layers":`, 1), ocispec.MediaTypeImageManifest},
 		"config in another case":          {with(`"Config":` + other), ocispec.MediaTypeImageManifest},
 		"media type twice":                {with(`"mediaType":"` + ocispec.MediaTypeImageIndex + `"`), ocispec.MediaTypeImageManifest},
 		"digest of the config twice":      {strings.Replace(whole, `"config":{`, `"config":{"digest":"`+digest.FromString("y").String()+`",`, 1), ocispec.MediaTypeImageManifest},

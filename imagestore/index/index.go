@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/reference"
 )
 
 // Image is one image's row.
@@ -72,8 +74,12 @@ var (
 )
 
 // Open opens or makes the database. Rows that cannot be read are dropped and
-// told to report; they never keep the store from opening.
+// told to report; they never keep the store from opening, and neither does a file
+// that is damaged as a whole, of which the rest is kept.
 func Open(path string, report func(string)) (*Index, error) {
+	if err := salvage(path, report); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: 2 * time.Second, NoFreelistSync: true})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -95,6 +101,26 @@ func Open(path string, report func(string)) (*Index, error) {
 	return x, nil
 }
 
+// isName tells whether a row's text may be the name of a directory of the store:
+// from a damaged file it could be a path that leads elsewhere.
+func isName(s string) bool {
+	return s != "" && s[0] != '.' && !strings.ContainsAny(s, "/\x00") && len(s) < 256
+}
+
+// check refuses a row that is not of the key it is under, or names layers by what
+// are no digests.
+func (i *Image) check(key []byte) error {
+	if string(i.ID) != string(key) {
+		return errors.New("the row is another image's")
+	}
+	for _, d := range append([]digest.Digest{i.ID, i.Manifest}, i.Layers...) {
+		if err := reference.ValidateDigest(d); d != "" && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // load reads all rows.
 func (s *Snapshot) load(tx *bolt.Tx, report func(string)) error {
 	var drop []func() error // a bucket must not change while it is walked
@@ -109,7 +135,7 @@ func (s *Snapshot) load(tx *bolt.Tx, report func(string)) error {
 		if m.Format == "" {
 			m.Format = layer.FormatOverlay
 		}
-		if err == nil && (m.Key().String() != string(k) || m.Tree == "") {
+		if err == nil && (m.Key().String() != string(k) || !isName(m.Tree)) {
 			err = errors.New("the row is another layer's")
 		}
 		if err != nil {
@@ -128,7 +154,7 @@ func (s *Snapshot) load(tx *bolt.Tx, report func(string)) error {
 		if err == nil {
 			config := tx.Bucket(contentBucket).Get(k)
 			i.ConfigSize = len(config)
-			err = json.Unmarshal(config, &i.Config)
+			err = errors.Join(json.Unmarshal(config, &i.Config), i.check(k))
 		}
 		if i.Format == "" {
 			i.Format = layer.FormatOverlay

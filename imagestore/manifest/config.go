@@ -18,7 +18,7 @@ func ParseConfig(body []byte, layers int) (ocispec.Image, error) {
 	if len(body) > MaxConfigBytes {
 		return c, fmt.Errorf("config of %d bytes is larger than %d", len(body), MaxConfigBytes)
 	}
-	if err := decode(body, &c); err != nil {
+	if err := decode(body, configMembers, &c); err != nil {
 		return c, fmt.Errorf("config: %w", err)
 	}
 	if c.RootFS.Type != "layers" {

@@ -57,7 +57,7 @@ func Parse(body []byte, contentType string) (Document, error) {
 		return Document{}, fmt.Errorf("manifest of %d bytes is larger than %d", len(body), MaxBytes)
 	}
 	var s shape
-	if err := decode(body, &s); err != nil {
+	if err := decode(body, manifestMembers, &s); err != nil {
 		return Document{}, fmt.Errorf("manifest: %w", err)
 	}
 	kind, err := s.kind(contentType)
@@ -123,8 +123,8 @@ func known(mediaType string) bool {
 }
 
 // decode reads a document that means the same to every reader.
-func decode(body []byte, into any) error {
-	if err := unambiguous(body); err != nil {
+func decode(body []byte, members map[string]string, into any) error {
+	if err := unambiguous(body, members); err != nil {
 		return err
 	}
 	return json.Unmarshal(body, into)

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -139,6 +140,9 @@ func FuzzParse(f *testing.F) {
 			}
 			if d.Index != nil {
 				_, _ = Choose(d.Index, platform("linux/amd64"))
+				sameToOthers(t, body, "manifests", d.Index.Manifests)
+			} else {
+				sameToOthers(t, body, "layers", d.Manifest.Layers)
 			}
 		}
 		if c, err := ParseConfig(body, 1); err == nil {
@@ -146,4 +150,33 @@ func FuzzParse(f *testing.F) {
 			_ = Histories(c)
 		}
 	})
+}
+
+// sameToOthers compares what was read with what a reader sees that takes names as
+// they are spelled, and not in any case as encoding/json does.
+func sameToOthers(t *testing.T, body []byte, list string, read []ocispec.Descriptor) {
+	t.Helper()
+	if len(read) > MaxEntries {
+		t.Fatalf("%d entries", len(read))
+	}
+	var plain map[string]json.RawMessage
+	var entries []map[string]json.RawMessage
+	if err := json.Unmarshal(body, &plain); err != nil {
+		t.Fatal(err)
+	}
+	if plain[list] == nil && len(read) == 0 {
+		return
+	}
+	if err := json.Unmarshal(plain[list], &entries); err != nil || len(entries) != len(read) {
+		t.Fatalf("%d entries are read, and there are %d: %v", len(read), len(entries), err)
+	}
+	for i, e := range entries {
+		var d digest.Digest
+		if e["digest"] == nil {
+			continue
+		}
+		if err := json.Unmarshal(e["digest"], &d); err != nil || d != read[i].Digest {
+			t.Fatalf("entry %d is read as %s and is %s: %v", i, read[i].Digest, d, err)
+		}
+	}
 }

@@ -16,10 +16,26 @@ import (
 // same bytes take the first, or only the one that is spelled right.
 var free = []string{"annotations", "Labels", "labels", "Volumes", "ExposedPorts"}
 
-// unambiguous refuses a document in which an object has a member twice: its
-// digest would not say what it means (CVE-2021-41190 is of this class).
-func unambiguous(body []byte) error {
-	w := &walker{json.NewDecoder(bytes.NewReader(body))}
+// The members by which images are told apart, as they are spelled.
+var (
+	manifestMembers = spelled("schemaVersion", "mediaType", "artifactType", "manifests", "layers", "config", "fsLayers", "digest", "size", "platform", "architecture", "os", "variant", "subject")
+	configMembers   = spelled("rootfs", "type", "diff_ids", "config", "architecture", "os", "variant", "history")
+)
+
+// spelled maps what encoding/json takes for a name to the name.
+func spelled(names ...string) map[string]string {
+	all := map[string]string{}
+	for _, n := range names {
+		all[strings.Map(smallest, n)] = n
+	}
+	return all
+}
+
+// unambiguous refuses a document in which an object has a member twice, or one of
+// the members above in another spelling: its digest would not say what it means
+// (CVE-2021-41190 is of this class).
+func unambiguous(body []byte, members map[string]string) error {
+	w := &walker{json.NewDecoder(bytes.NewReader(body)), members}
 	w.d.UseNumber()
 	if err := w.value(""); err != nil {
 		return err
@@ -32,7 +48,10 @@ func unambiguous(body []byte) error {
 
 // walker goes through a document once. encoding/json bounds the depth only of
 // what it decodes, not of tokens, so the walker bounds it itself.
-type walker struct{ d *json.Decoder }
+type walker struct {
+	d       *json.Decoder
+	spelled map[string]string
+}
 
 // maxNesting is far beyond what any document of an image has.
 const maxNesting = 64
@@ -75,6 +94,9 @@ func (w *walker) members(of string, depth int) error {
 		key := name
 		if fold {
 			key = strings.Map(smallest, name)
+			if right := w.spelled[key]; right != "" && right != name {
+				return fmt.Errorf("ambiguous: the member %q is spelled %.100q", right, name)
+			}
 		}
 		if before, twice := seen[key]; twice {
 			return fmt.Errorf("ambiguous: it has the members %.100q and %.100q", before, name)
