@@ -91,6 +91,8 @@ func assemble(cfg *config.Config) (*server.Server, *imagestore.Store, func(), er
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	format := images.Format()
+	klog.InfoS("Image layers", "format", format.Name, "reason", format.Reason)
 	facts, err := hostFacts(cfg)
 	if err != nil {
 		return nil, nil, nil, err

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/imagestore"
 )
 
 func TestRetriesJoin(t *testing.T) {
@@ -268,6 +271,10 @@ func TestStatus(t *testing.T) {
 		if !strings.HasPrefix(value, "{") { // crictl shows an object as one, the rest as text
 			t.Errorf("info %s is %s", key, value)
 		}
+	}
+	var layers imagestore.Format
+	if err := json.Unmarshal([]byte(st.GetInfo()["images"]), &layers); err != nil || layers.Name == "" || layers.Reason == "" {
+		t.Errorf("the layers' format and why: %s, %v", st.GetInfo()["images"], err)
 	}
 	if !strings.Contains(st.GetInfo()["node"], `"running":[]`) {
 		t.Errorf("operations of a node at rest: %s", st.GetInfo()["node"])
