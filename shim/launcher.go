@@ -31,10 +31,10 @@ type LauncherConfig struct {
 // called from many goroutines at once.
 type Launcher struct {
 	cfg     LauncherConfig
-	program *os.File      // sealed; see loadProgram
-	spares  chan *Client  // those that wait
-	refill  chan struct{} // has a token when the pool may not be full
-	stop    context.Context
+	program *os.File        // sealed; see loadProgram
+	spares  chan *Client    // those that wait
+	refill  chan struct{}   // has a token when the pool may not be full
+	stop    context.Context //nolint:containedctx // the launcher's own life, no request's
 	cancel  context.CancelFunc
 	filler  sync.WaitGroup
 	taken   atomic.Int64 // when a spare was last asked for

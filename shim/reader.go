@@ -18,7 +18,7 @@ func (c *Client) read() {
 	for err == nil {
 		var inner error
 		err = raw.Read(func(fd uintptr) bool {
-			buf := messages.Get().(*[proto.MaxReply]byte)
+			buf := messages.Get().(*[proto.MaxReply]byte) //nolint:forcetypeassert // it holds nothing else
 			defer messages.Put(buf)
 			n, files, err := proto.Receive(int(fd), buf[:])
 			if err == unix.EAGAIN {

@@ -104,14 +104,14 @@ func readFile(path string) (*libcni.NetworkConfigList, error) {
 		}
 		return list, err
 	}
-	conf, err := libcni.ConfFromFile(path)
+	conf, err := libcni.ConfFromFile(path) //nolint:staticcheck // nodes have such files
 	if err != nil {
 		return nil, err
 	}
 	if conf.Network.Type == "" {
 		return nil, errors.New("no plugin type in it")
 	}
-	return libcni.ConfListFromConf(conf)
+	return libcni.ConfListFromConf(conf) //nolint:staticcheck // as above
 }
 
 // Ready says whether a pod could be attached now: there is a valid

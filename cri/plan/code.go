@@ -85,13 +85,14 @@ func Message(err error) string {
 	var pull *fault.Error
 	var never *UnimplementedError
 	var volume *VolumeError
-	if errors.As(err, &volume) {
+	switch {
+	case errors.As(err, &volume):
 		prefix = crierrors.ErrImageVolumeMountFailed.Error()
-	} else if errors.As(err, &pull) {
+	case errors.As(err, &pull):
 		if p := pullCodes[pull.Kind].prefix; p != nil {
 			prefix = p.Error()
 		}
-	} else if errors.As(err, &never) {
+	case errors.As(err, &never):
 		prefix = never.Prefix
 	}
 	if prefix == "" || strings.HasPrefix(text, prefix) {

@@ -20,7 +20,7 @@ import (
 type Test struct {
 	*Suite
 	T   *testing.T
-	Ctx context.Context
+	Ctx context.Context //nolint:containedctx // the test's
 }
 
 // Test begins a test.

@@ -14,7 +14,7 @@ func BenchmarkLifecycle(b *testing.B) {
 	for what, res := range map[string]*specs.LinuxResources{"plain": nil, "shares": shares, "full": full} {
 		b.Run(what, func(b *testing.B) {
 			top := name(b)
-			must(b, EnsureParents(top))
+			must(b, ensureParents(top))
 			i := 0
 			for b.Loop() {
 				i++

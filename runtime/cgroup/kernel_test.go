@@ -374,7 +374,7 @@ func TestRootIsRefused(t *testing.T) {
 		g := Open(n)
 		_, create := Create(n, nil)
 		_, pids := g.Pids()
-		for what, err := range map[string]error{"create": create, "pids": pids, "kill": g.Kill(), "remove": g.Remove(), "freeze": g.Freeze(true), "set": g.Set(nil), "ensure": EnsureParents(n)} {
+		for what, err := range map[string]error{"create": create, "pids": pids, "kill": g.Kill(), "remove": g.Remove(), "freeze": g.Freeze(true), "set": g.Set(nil), "ensure": ensureParents(n)} {
 			if !errors.Is(err, errRoot) {
 				t.Errorf("%s %q: %v", what, n, err)
 			}
@@ -391,8 +391,8 @@ func TestParents(t *testing.T) {
 	for _, dir := range stranger.dirs() {
 		must(t, os.Mkdir(dir, 0o755)) // as a kubelet would
 	}
-	must(t, EnsureParents(top+"/a/b"))
-	must(t, EnsureParents(top+"/a/b"))
+	must(t, ensureParents(top+"/a/b"))
+	must(t, ensureParents(top+"/a/b"))
 	g, err := Create(top+"/a/b/ctr", resources())
 	must(t, err)
 	must(t, RemoveParents(top+"/a/b")) // in use: nothing happens
@@ -417,7 +417,7 @@ func TestParentsRace(t *testing.T) {
 		go func() {
 			for j := range 20 {
 				pod := fmt.Sprintf("%s/shared/%d-%d", top, i, j)
-				err := EnsureParents(pod)
+				err := ensureParents(pod)
 				if err == nil {
 					err = RemoveParents(pod)
 				}

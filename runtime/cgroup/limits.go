@@ -55,8 +55,8 @@ func (r *statsReader) limitsV2(dir string, l *Limits) {
 	r.value(dir, "cpu.weight", &weight)
 	l.CPUShares = sharesOf(weight)
 	r.read(dir, "cpu.max", func(b []byte) {
-		max, period, _ := strings.Cut(string(b), " ")
-		l.CPUQuota, l.CPUPeriod = quota([]byte(max)), number([]byte(period))
+		limit, period, _ := strings.Cut(string(b), " ")
+		l.CPUQuota, l.CPUPeriod = quota([]byte(limit)), number([]byte(period))
 	})
 	r.text(dir, "cpuset.cpus", &l.CpusetCpus)
 	r.text(dir, "cpuset.mems", &l.CpusetMems)

@@ -23,28 +23,6 @@ func marked(dir string) bool {
 	return err == nil
 }
 
-// EnsureParents makes the group at name, and those above it, where missing,
-// without limits: a pod's cgroup parent that no kubelet has made. It marks
-// what it makes.
-func EnsureParents(name string) error {
-	g := Open(name)
-	if err := g.check("create"); err != nil {
-		return err
-	}
-	var made made
-	for i, dir := range g.v1 {
-		if err := made.parents(dir, g.host.v1[i].mount, i == g.host.cpusetIndex()); err != nil {
-			return errors.Join(fmt.Errorf("cgroup %s: %w", g.path, err), made.undo())
-		}
-	}
-	if g.v2 != "" {
-		if err := made.parents(g.v2, g.host.v2, false); err != nil {
-			return errors.Join(fmt.Errorf("cgroup %s: %w", g.path, err), made.undo())
-		}
-	}
-	return nil
-}
-
 // RemoveParents removes the group at name and then those above it, as long as
 // each is marked as varve's and is empty. Others are left alone, and that is
 // no error.

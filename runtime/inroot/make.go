@@ -1,7 +1,6 @@
 package inroot
 
 import (
-	"os"
 	"path"
 	"strings"
 
@@ -11,18 +10,9 @@ import (
 // maxLinks is the kernel's own bound on symbolic links in a path.
 const maxLinks = 40
 
-// MkdirAll opens the directory path inside root (O_PATH), making what is
-// missing of it with mode. A symbolic link whose target is missing has its
-// target made, inside root.
-func MkdirAll(root *os.File, path string, mode uint32) (*os.File, error) {
-	fd, err := Dir(int(root.Fd()), path, mode)
-	if err != nil {
-		return nil, &os.PathError{Op: "make directory in root", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
-}
-
-// Dir is MkdirAll with plain descriptors and a plain errno.
+// Dir opens the directory path inside root (O_PATH), making what is missing
+// of it with mode. A symbolic link whose target is missing has its target made,
+// inside root.
 func Dir(root int, path string, mode uint32) (int, error) {
 	fd, err := FD(root, path, unix.O_PATH|unix.O_DIRECTORY)
 	if err != unix.ENOENT {

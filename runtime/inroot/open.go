@@ -1,10 +1,6 @@
 package inroot
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // attempts bounds the retries of EAGAIN, which openat2 returns when a rename
 // or a mount anywhere on the system raced with a ".." in the path.
@@ -27,14 +23,4 @@ func openat2(dir int, path string, how *unix.OpenHow) (fd int, err error) {
 		}
 	}
 	return fd, err
-}
-
-// Open opens path inside root. The error is an *os.PathError whose path is
-// the one inside the root.
-func Open(root *os.File, path string, flags int) (*os.File, error) {
-	fd, err := FD(int(root.Fd()), path, flags)
-	if err != nil {
-		return nil, &os.PathError{Op: "open in root", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
 }

@@ -40,12 +40,6 @@ type Pins struct{ Dir string }
 // Net returns the path of the pinned network namespace.
 func (p Pins) Net() string { return p.Dir + "/net" }
 
-// IPC returns the path of the pinned IPC namespace.
-func (p Pins) IPC() string { return p.Dir + "/ipc" }
-
-// UTS returns the path of the pinned UTS namespace.
-func (p Pins) UTS() string { return p.Dir + "/uts" }
-
 // maxHostname is the kernel's __NEW_UTS_LEN.
 const maxHostname = 64
 

@@ -54,22 +54,6 @@ func release(file string) error {
 	return nil
 }
 
-// List returns the names ("net", "ipc", "uts") of the namespaces that are
-// pinned in dir. A directory that is not there has none.
-func List(dir string) ([]string, error) {
-	var names []string
-	for _, k := range kinds {
-		err := Check(dir + "/" + k.name)
-		switch {
-		case err == nil:
-			names = append(names, k.name)
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrNotPinned):
-			return nil, err
-		}
-	}
-	return names, nil
-}
-
 // Check says whether path is a pinned namespace of the type that its name says.
 // The error matches fs.ErrNotExist when there is no such file, and
 // ErrNotPinned when it is something else.

@@ -47,15 +47,7 @@ func (p *Process) Encode() []byte {
 	return w.buf
 }
 
-// DecodeProcess reads what Process.Encode wrote, as strictly as Decode.
-func DecodeProcess(b []byte) (*Process, error) {
-	p := &Process{}
-	if err := p.decode(&reader{buf: b}); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
+// decode reads what Encode wrote, as strictly as Decode.
 func (p *Process) decode(r *reader) error {
 	r.header(processMagic)
 	p.code(r)

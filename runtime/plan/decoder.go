@@ -12,8 +12,8 @@ type Decoder struct {
 	process Process
 }
 
-// Process is DecodeProcess. The result, with all of its texts, is good until
-// the next call.
+// Process reads what Process.Encode wrote, as strictly as Decode. The result,
+// with all of its texts, is good until the next call.
 func (d *Decoder) Process(b []byte) (*Process, error) {
 	if cap(d.encoded) > maxKept {
 		*d = Decoder{}

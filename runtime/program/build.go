@@ -152,8 +152,8 @@ func (b *builder) dup(from Arg, to uint64, keep bool) *Op {
 }
 
 // write writes the text to a descriptor in one call.
-func (b *builder) write(to Arg, text string) *Op {
-	return b.call(unix.SYS_WRITE, "write", to, b.text(text), num(uint64(len(text))))
+func (b *builder) write(to Arg, text string) {
+	b.call(unix.SYS_WRITE, "write", to, b.text(text), num(uint64(len(text))))
 }
 
 // openAt appends an openat2 of path below dir.

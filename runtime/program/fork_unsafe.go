@@ -131,7 +131,7 @@ func (im *image) clone() (pid, e uintptr) {
 //
 //go:nosplit
 //go:norace
-func walk(im *image) {
+func walk(im *image) { //nolint:unused // vfork calls it
 	regs := &im.regs
 	second := im.second
 	for i := 0; i < len(im.ops); i++ {

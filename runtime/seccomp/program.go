@@ -79,7 +79,8 @@ func (p *program) branch(code uint16, k uint32, yes, no label) label {
 		return yes
 	}
 	// Mending one jump moves the other target one further away.
-	for p.near(&yes, maxSkip) || p.near(&no, maxSkip) {
+	for again := true; again; {
+		again = p.near(&yes, maxSkip) || p.near(&no, maxSkip)
 	}
 	at := len(p.reversed)
 	return p.emit(instruction{code: code, jt: uint8(at - int(yes) - 1), jf: uint8(at - int(no) - 1), k: k})

@@ -63,8 +63,7 @@ func (s *server) serve(c *conn, r *request) {
 		return
 	}
 	body, err := verbs[r.Verb](s, c, r)
-	switch body.(type) {
-	case replied:
+	if _, ok := body.(replied); ok {
 		return
 	}
 	if err != nil {

@@ -54,7 +54,7 @@ func walk(dir string, skip map[string]bool) ([]specs.LinuxDevice, error) {
 		case err != nil && path == dir:
 			return err
 		case err != nil:
-			return nil
+			return nil //nolint:nilerr // it has gone
 		case filepath.Dir(path) == dir && skip[e.Name()] && path != dir:
 			if e.IsDir() {
 				return filepath.SkipDir
@@ -81,7 +81,7 @@ func walk(dir string, skip map[string]bool) ([]specs.LinuxDevice, error) {
 
 func node(path string, info os.FileInfo) (specs.LinuxDevice, bool, error) {
 	mode := info.Mode()
-	kind := ""
+	var kind string
 	switch {
 	case mode&os.ModeCharDevice != 0:
 		kind = "c"

@@ -62,21 +62,6 @@ func Compile(id string, spec *specs.Spec, opt Options) (*plan.Plan, error) {
 	return p, nil
 }
 
-// Pause returns the plan of the process that holds a PID namespace open for
-// the containers that share it. It has no root and no capability, and list
-// are its namespaces; it needs none but a new pid and mount namespace.
-func Pause(id string, list []specs.LinuxNamespace, opt Options) (*plan.Plan, error) {
-	spaces, err := namespaces(list)
-	if err != nil {
-		return nil, err
-	}
-	return &plan.Plan{
-		ID: id, Namespaces: spaces,
-		Cgroup:  plan.Cgroup{V1: opt.CgroupV1, V2: opt.CgroupV2},
-		Process: plan.Process{Pause: true, Cwd: "/", Umask: -1, NoNewPrivs: true},
-	}, nil
-}
-
 // unsupported refuses what varve does not carry out.
 func unsupported(spec *specs.Spec) error {
 	refuse := func(field string, set bool) error {
@@ -117,7 +102,8 @@ func hookCount(h *specs.Hooks) int {
 	if h == nil {
 		return 0
 	}
-	return len(h.Prestart) + len(h.CreateRuntime) + len(h.CreateContainer) + len(h.StartContainer) +
+	return len(h.Prestart) + //nolint:staticcheck // deprecated, and refused like the others
+		len(h.CreateRuntime) + len(h.CreateContainer) + len(h.StartContainer) +
 		len(h.Poststart) + len(h.Poststop)
 }
 

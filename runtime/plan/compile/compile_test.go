@@ -198,16 +198,6 @@ func TestInheritableNeedsAmbient(t *testing.T) {
 	}
 }
 
-func TestPause(t *testing.T) {
-	p, err := Pause("x", []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}}, Options{CgroupV2: "/c"})
-	if err != nil || !p.Process.Pause || len(p.Namespaces) != 2 || p.Cgroup.V2 != "/c" {
-		t.Errorf("%+v, %v", p, err)
-	}
-	if _, err := Pause("x", nil, Options{}); err == nil {
-		t.Error("a pause process without a mount namespace")
-	}
-}
-
 func FuzzCompile(f *testing.F) {
 	b, err := os.ReadFile("testdata/kubernetes.json")
 	if err != nil {

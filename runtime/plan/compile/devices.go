@@ -44,8 +44,8 @@ func device(field string, in *specs.LinuxDevice) (plan.Device, error) {
 	default:
 		return d, fmt.Errorf("%s.type: %q is none of c, b, u, p", field, in.Type)
 	}
-	const max = 1<<32 - 1
-	if in.Major < 0 || in.Major > max || in.Minor < 0 || in.Minor > max {
+	const most = 1<<32 - 1
+	if in.Major < 0 || in.Major > most || in.Minor < 0 || in.Minor > most {
 		return d, fmt.Errorf("%s: number %d:%d out of range", field, in.Major, in.Minor)
 	}
 	d.Major, d.Minor = uint32(in.Major), uint32(in.Minor)

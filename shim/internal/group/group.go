@@ -78,9 +78,6 @@ func Pids(dir string) ([]int, error) {
 	return pids, nil
 }
 
-// Remove removes a group that is empty; one that is gone already is fine.
-func Remove(dir string) error { return gone(unix.Rmdir(dir)) }
-
 // gone makes nothing of the errors that say that the group does not exist.
 func gone(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
