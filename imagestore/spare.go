@@ -139,7 +139,7 @@ func (p *spares) close() {
 func (p *spares) keep() {
 	defer close(p.ended)
 	for {
-		image, pause, ok := p.next()
+		image, set, pause, ok := p.next()
 		switch {
 		case !ok:
 			return
@@ -151,36 +151,36 @@ func (p *spares) keep() {
 			continue
 		}
 		one, err := p.make(image)
-		if !p.add(image, one, err) {
+		if !p.add(image, set, one, err) {
 			one.discard(p.s.trash)
 		}
 	}
 }
 
-// next says for which image a spare is to be made now, or for how long nothing
-// is to be done.
-func (p *spares) next() (image digest.Digest, pause time.Duration, ok bool) {
+// next says for which image, and for which of its sets, a spare is to be made now,
+// or for how long nothing is to be done.
+func (p *spares) next() (image digest.Digest, set *spareSet, pause time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return "", 0, false
+		return "", nil, 0, false
 	}
 	p.ageLocked()
 	least := p.want
-	for id, set := range p.images {
-		if len(set.ready) < least && !set.stuck {
-			image, least = id, len(set.ready)
+	for id, s := range p.images {
+		if len(s.ready) < least && !s.stuck {
+			image, set, least = id, s, len(s.ready)
 		}
 	}
 	if image == "" {
-		return "", spareLife, true
+		return "", nil, spareLife, true
 	}
 	// A start under way has the processors, but an empty pool helps nobody.
 	wait := spareQuiet
 	if least <= p.want/2 {
 		wait = spareBusy
 	}
-	return image, max(0, wait-time.Since(p.last)), true
+	return image, set, max(0, wait-time.Since(p.last)), true
 }
 
 // ageLocked discards the spares of images that are not used any more.
@@ -216,21 +216,21 @@ func (p *spares) make(image digest.Digest) (*spare, error) {
 		p.s.trash.put(one.dir)
 		return nil, err
 	}
+	p.s.at("spare mounted")
 	return one, nil
 }
 
-// add files a new spare; false is that nobody wants it any more.
-func (p *spares) add(image digest.Digest, one *spare, err error) bool {
+// add files a new spare in the set that it was made for; false is that nobody wants
+// it any more. When the set has been dropped meanwhile, what the spare was mounted
+// from is going, also if the image came back and has a set again.
+func (p *spares) add(image digest.Digest, set *spareSet, one *spare, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	set := p.images[image]
 	if err != nil {
-		if set != nil {
-			set.stuck = true
-		}
+		set.stuck = true
 		return true
 	}
-	if set == nil || p.closed {
+	if p.images[image] != set || p.closed {
 		return false
 	}
 	set.ready = append(set.ready, one)

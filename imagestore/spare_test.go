@@ -1,10 +1,12 @@
 package imagestore
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,5 +123,44 @@ func TestSparesAge(t *testing.T) {
 	waitFor(t, func() bool { left, _ := os.ReadDir(s.path(spareDir)); return len(left) == 0 })
 	if err := s.RemoveRW("c"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A spare that was being made when its image went, and came back, shows layers that
+// are being deleted: nobody may get it.
+func TestSpareOfAnEarlierLife(t *testing.T) {
+	mounted, goOn := make(chan bool), make(chan bool)
+	var once sync.Once
+	s, r, image := small(t, withSpares(1), func(c *Config) {
+		c.Format = FormatOverlay // whose mounts do not keep what is deleted
+		c.hook = func(step string) {
+			if step == "spare mounted" {
+				once.Do(func() { mounted <- true; <-goOn })
+			}
+		}
+	})
+	if err := s.CreateRW("first", image.ID); err != nil {
+		t.Fatal(err)
+	}
+	<-mounted
+	if err := errors.Join(s.RemoveRW("first"), s.Remove(t.Context(), image.ID)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(s.db.Snapshot().Images) == 0 })
+	image = pulled(t, s, r.host()+"/app:v1")
+	if err := s.CreateRW("second", image.ID); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, s)
+	goOn <- true
+	waitFor(t, func() bool { return s.spares.waiting(image.ID) == 1 })
+	if err := s.CreateRW("third", image.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"second", "third"} {
+		root, err := s.MountRW(id)
+		if got := inMount(t, root, err, "b"); got != "b" {
+			t.Errorf("%s reads %q", id, got)
+		}
 	}
 }
