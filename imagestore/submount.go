@@ -3,9 +3,10 @@ package imagestore
 import (
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/namespace"
 )
 
 // subMount gives the directory or file at a path of a detached mount as a mount of
@@ -45,35 +46,11 @@ func mountFile(fd int, err error) (*os.File, error) {
 
 // subMountAttached does it in a mount namespace of its own, where it mounts the
 // root.
-func subMountAttached(root *os.File, path string) (f *os.File, err error) {
-	done := make(chan struct{})
-	var run func()
-	run = func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// The main thread cannot end, and what it is like is what /proc shows of the
-			// whole process. While it is held here, another thread gets the work.
-			defer runtime.UnlockOSThread()
-			go run()
-			<-done
-			return
-		}
-		// The thread's namespace is changed, so it is never unlocked and ends here.
-		defer close(done)
-		f, err = attachedOnThread(root, path)
-	}
-	go run()
-	<-done
-	return f, err
+func subMountAttached(root *os.File, path string) (*os.File, error) {
+	return namespace.Do(func() (*os.File, error) { return subMountInside(root, path) })
 }
 
-func attachedOnThread(root *os.File, path string) (*os.File, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return nil, os.NewSyscallError("unshare", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, os.NewSyscallError("make mounts private", err)
-	}
+func subMountInside(root *os.File, path string) (*os.File, error) {
 	// Any directory can be mounted over: no one else sees it.
 	if err := unix.MoveMount(int(root.Fd()), "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return nil, os.NewSyscallError("move_mount", err)

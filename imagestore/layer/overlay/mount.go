@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/imagestore/namespace"
 )
 
 // options are one overlay mount: lower directories, topmost first, and for a
@@ -157,28 +158,10 @@ func explained(fs int, err error) error {
 // mountClassic mounts in a throw-away mount namespace and takes the mount out of
 // it as a detached one.
 func mountClassic(o options) (*os.File, error) {
-	type answer struct {
-		f   *os.File
-		err error
-	}
-	c := make(chan answer)
-	go func() {
-		// The thread's namespace is changed, so it is never unlocked and ends here.
-		runtime.LockOSThread()
-		f, err := classicOnThread(o)
-		c <- answer{f, err}
-	}()
-	a := <-c
-	return a.f, a.err
+	return namespace.Do(func() (*os.File, error) { return classicInside(o) })
 }
 
-func classicOnThread(o options) (*os.File, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return nil, os.NewSyscallError("unshare", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, os.NewSyscallError("make mounts private", err)
-	}
+func classicInside(o options) (*os.File, error) {
 	data, closeAll, err := classicData(o)
 	defer closeAll()
 	if err != nil {
