@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/varve-cri/varve/imagestore/fault"
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/layer/erofs"
 	"github.com/varve-cri/varve/imagestore/layer/overlay"
@@ -44,8 +45,11 @@ func openFormats(want, scratch string) (formats, error) {
 		f.drivers[FormatErofs] = files
 	}
 	switch {
+	case fault.KindOf(why) == NoSpace:
+		// That says nothing of the kernel, and the store knows how to make room.
+		return f, errors.Join(why, f.close())
 	case want == "" && why == nil:
-		f.chosen = Format{FormatErofs, "auto: tried at start, EROFS is mounted from plain files, and overlay on top of it"}
+		f.chosen = Format{FormatErofs, "auto: tried at start, EROFS is mounted from plain files, and overlay over it"}
 	case want == "":
 		f.chosen = Format{FormatOverlay, "auto: " + why.Error()}
 	case want == FormatErofs && why != nil:
@@ -82,6 +86,16 @@ func (f formats) close() error {
 
 // Format tells the layer format of new images, and why it is that one.
 func (s *Store) Format() Format { return s.formats.chosen }
+
+// tellUnusable reports the images that are as if they were not there, because their
+// format cannot be mounted here any more.
+func (s *Store) tellUnusable() {
+	for id, row := range s.db.Snapshot().Images {
+		if s.formats.drivers[row.Format] == nil && !row.Removed {
+			s.cfg.Report(fmt.Sprintf("image %s cannot be used until it is pulled again: this node cannot mount its layer format %s", id, row.Format))
+		}
+	}
+}
 
 // formatOf gives the driver for a pull of an image: one that is here keeps its
 // format, because containers may stand on it, unless it cannot be mounted here.

@@ -183,9 +183,13 @@ func TestFormatThatIsGone(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, inFormat(FormatOverlay), func(c *Config) { c.Root = root })
+	var told []string
+	s = open(t, inFormat(FormatOverlay), func(c *Config) { c.Root = root; c.Report = func(m string) { told = append(told, m) } })
 	delete(s.formats.drivers, FormatErofs)
 	s.view.Store(nil)
+	if s.tellUnusable(); len(told) != 1 || !strings.Contains(told[0], image.ID) {
+		t.Errorf("told %q", told)
+	}
 	if _, err := s.Get(image.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an image that cannot be mounted: %v", err)
 	}

@@ -127,6 +127,7 @@ func (s *Store) open() (err error) {
 	if s.formats, err = openFormats(s.cfg.Format, s.path("scratch")); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
+	s.tellUnusable()
 	s.trash = newTrash(s.path("trash"), s.path(reserveName), s.cfg.Report)
 	s.spares = newSpares(s, s.cfg.Spares)
 	s.spoolTimer = time.AfterFunc(time.Hour, s.sweepSpool)

@@ -89,7 +89,7 @@ type Images struct {
 	// daemon's PATH.
 	CredentialHelperDirs []string `json:"credentialHelperDirs,omitempty"`
 	// Format is how new images' layers lie on the disk: "erofs", one file for each
-	// layer (Linux 6.15), "overlay", a directory for each, or "auto", the first of
+	// layer (Linux 6.12), "overlay", a directory for each, or "auto", the first of
 	// the two that this node can mount. Images that are there keep theirs.
 	Format string `json:"format"`
 	// Pinned are references that the kubelet is told never to collect.

@@ -24,6 +24,7 @@
 //
 // A stack is one EROFS mount of plain files, detached, in no mount table, and shared
 // by all who mount the stack; each of them gets an overlay over it. That wants Linux
-// 6.12 for the plain files, and 6.15 for overlay over a detached mount; New tries it.
+// 6.12 for the plain files; before 6.15, where overlay takes no detached mount, they
+// are attached in a namespace of their own. New tries it.
 // The package does not decide where a layer or a stack lies, nor when it goes.
 package erofs

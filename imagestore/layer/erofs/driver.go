@@ -21,8 +21,9 @@ const Name = "erofs"
 
 // Driver is the erofs format. Its zero value is not ready: use New.
 type Driver struct {
-	over *overlay.Driver
-	kept mounts
+	over   *overlay.Driver
+	kept   mounts
+	keeper *keeper // nil where overlay takes detached mounts
 }
 
 var _ layer.Driver = (*Driver)(nil)
@@ -31,10 +32,36 @@ var _ layer.Driver = (*Driver)(nil)
 // it leaves a few small files for the next time. over is what it mounts on top.
 func New(scratch string, over *overlay.Driver) (*Driver, error) {
 	d := &Driver{over: over}
+	err := d.probe(scratch)
+	if err == nil {
+		return d, nil
+	}
+	if kept, e := newKept(scratch, over); e == nil {
+		return kept, nil
+	}
+	return nil, fmt.Errorf("erofs in %s: %w", scratch, err)
+}
+
+// newKept is New with mounts that are attached in a namespace of their own.
+func newKept(scratch string, over *overlay.Driver) (*Driver, error) {
+	k, err := newKeeper(filepath.Join(scratch, "kept-erofs"))
+	if err != nil {
+		return nil, err
+	}
+	d := &Driver{over: over, keeper: k, kept: mounts{release: k.detach}}
 	if err := d.probe(scratch); err != nil {
-		return nil, fmt.Errorf("erofs in %s: %w", scratch, err)
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// onThread runs what has to do with mounts where they can be mounted over.
+func (d *Driver) onThread(fn func()) {
+	if d.keeper == nil {
+		fn()
+		return
+	}
+	d.keeper.do(fn)
 }
 
 // Name implements layer.Driver.
@@ -102,8 +129,19 @@ func (d *Driver) Join(ctx context.Context, dir string, layers []string) error {
 
 // Mount implements layer.Driver. The layers of a stack are one EROFS mount, which
 // all mounts of the stack share, and with it what of the files is in memory.
-func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
-	m, err := d.kept.take(s.Joined, func() (*os.File, error) { return mountStack(s.Joined, s.Layers) })
+func (d *Driver) Mount(s layer.Stack) (f *os.File, err error) {
+	d.onThread(func() { f, err = d.mount(s) })
+	return f, err
+}
+
+func (d *Driver) mount(s layer.Stack) (*os.File, error) {
+	m, err := d.kept.take(s.Joined, func() (*os.File, error) {
+		f, err := mountStack(s.Joined, s.Layers)
+		if err == nil && d.keeper != nil {
+			return d.keeper.attach(f)
+		}
+		return f, err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -112,10 +150,13 @@ func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 }
 
 // Drop implements layer.Driver.
-func (d *Driver) Drop(joined string) { d.kept.drop(joined) }
+func (d *Driver) Drop(joined string) { d.onThread(func() { d.kept.drop(joined) }) }
 
 // Close implements layer.Driver.
 func (d *Driver) Close() error {
-	d.kept.dropAll()
+	d.onThread(d.kept.dropAll)
+	if d.keeper != nil {
+		d.keeper.close()
+	}
 	return nil
 }

@@ -1,7 +1,12 @@
 package erofs
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/layer/layertest"
@@ -20,6 +25,76 @@ func TestDriver(t *testing.T) {
 	layertest.Run(t, func(scratch string) (layer.Driver, error) { return opened(scratch) })
 }
 
-func TestHostileLayers(t *testing.T) {
-	layertest.RunHostile(t, func(scratch string) (layer.Driver, error) { return opened(scratch) })
+// The way of kernels before 6.15 is tried on all.
+func TestDriverWithKeeper(t *testing.T) {
+	layertest.Run(t, func(scratch string) (layer.Driver, error) {
+		over, err := overlay.New(scratch)
+		if err != nil {
+			return nil, err
+		}
+		return newKept(scratch, over)
+	})
+}
+
+// Nothing is in the host's mount table, what is dropped is unmounted, and what ends
+// leaves no thread in another namespace.
+func TestKeeperLeavesNothing(t *testing.T) {
+	scratch := t.TempDir()
+	over, err := overlay.New(scratch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := namespaces(t)
+	d, err := newKept(scratch, over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe := filepath.Join(scratch, "probe-erofs")
+	stack := layer.Stack{Layers: probeLayers(probe), Joined: filepath.Join(probe, "stack"), Root: filepath.Join(probe, "root")}
+	f, err := d.Mount(stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Contains(string(table), scratch) {
+		t.Errorf("a mount of ours is in the mount table: %v\n%s", err, table)
+	}
+	kept := filepath.Join(scratch, "kept-erofs")
+	if points, _ := os.ReadDir(kept); len(points) != 1 {
+		t.Errorf("%d mount points", len(points))
+	}
+	d.Drop(stack.Joined)
+	if points, _ := os.ReadDir(kept); len(points) != 0 {
+		t.Errorf("%d mount points after the drop", len(points))
+	}
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), probeFile)); err != nil || string(b) != probeText {
+		t.Errorf("after the drop: %q, %v", b, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // a thread's end is not its goroutine's
+		if namespaces(t) == before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d mount namespaces, %d before", namespaces(t), before)
+}
+
+// namespaces counts the mount namespaces that this process's threads are in.
+func namespaces(t *testing.T) int {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/task/*/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, l := range links {
+		if name, err := os.Readlink(l); err == nil {
+			seen[name] = true
+		}
+	}
+	return len(seen)
 }

@@ -11,6 +11,8 @@ import (
 type mounts struct {
 	mu sync.Mutex
 	by map[string]*kept
+	// release ends a mount that nobody uses; nil closes its descriptor.
+	release func(*os.File)
 }
 
 type kept struct {
@@ -59,8 +61,16 @@ func (m *mounts) giveBack(k *kept) {
 	last := k.users == 0 && k.dropped
 	m.mu.Unlock()
 	if last && k.file != nil {
-		k.file.Close()
+		m.end(k.file)
 	}
+}
+
+func (m *mounts) end(f *os.File) {
+	if m.release != nil {
+		m.release(f)
+		return
+	}
+	f.Close()
 }
 
 // drop forgets the mount under a name; who uses it at the moment closes it.
@@ -84,7 +94,7 @@ func (m *mounts) forget(name string, k *kept) {
 	idle := k.users == 0
 	m.mu.Unlock()
 	if idle && k.file != nil {
-		k.file.Close()
+		m.end(k.file)
 	}
 }
 

@@ -82,7 +82,7 @@ func probeArchive(i int) (*bytes.Buffer, error) {
 
 func (d *Driver) tryStack(dir string) error {
 	joined := filepath.Join(dir, "stack")
-	defer d.kept.drop(joined)
+	defer d.Drop(joined)
 	root, err := d.Mount(layer.Stack{Layers: probeLayers(dir), Joined: joined, Root: filepath.Join(dir, "root")})
 	if err != nil {
 		return err
