@@ -38,18 +38,18 @@ func TestUsageIsReal(t *testing.T) {
 					}
 					return true
 				})
-				var real usage
+				var disk usage
 				for _, dir := range []string{"layers", "stacks"} {
 					u, err := usageOf(s.path(dir), math.MaxUint64)
 					if err != nil {
 						t.Fatal(err)
 					}
-					real.bytes, real.inodes = real.bytes+u.bytes, real.inodes+u.inodes
+					disk.bytes, disk.inodes = disk.bytes+u.bytes, disk.inodes+u.inodes
 				}
 				// Stacks and a layer's own metadata are counted by their length.
 				u, err := s.Usage()
-				if err != nil || u.Inodes != real.inodes || math.Abs(float64(u.Bytes)-float64(real.bytes)) > 0.05*float64(real.bytes)+4096*8 {
-					t.Errorf("usage %+v, on the disk %+v, %v", u, real, err)
+				if err != nil || u.Inodes != disk.inodes || math.Abs(float64(u.Bytes)-float64(disk.bytes)) > 0.05*float64(disk.bytes)+4096*8 {
+					t.Errorf("usage %+v, on the disk %+v, %v", u, disk, err)
 				}
 			}
 			check(s)
