@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What no test sees: the code fences (hack/fence), formatting, go vet, and golangci-lint where it is installed.
+# (go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@latest)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . hack/needs.sh

@@ -21,7 +21,7 @@ func (p *program) watchPulls(ctx context.Context, c *client.Client) error {
 	err := c.WatchPulls(ctx, p.follower())
 	switch {
 	case ctx.Err() != nil:
-		return nil // that is how one stops watching
+		return nil //nolint:nilerr // that is how one stops watching
 	case err == nil:
 		return errors.New("varved ended")
 	}

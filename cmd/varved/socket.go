@@ -81,7 +81,7 @@ func removeStale(address, path string) error {
 	if st.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("socket %s: is there and is no socket", path)
 	}
-	if c, err := net.DialTimeout("unix", address, time.Second); err == nil {
+	if c, err := net.DialTimeout("unix", address, time.Second); err == nil { //nolint:noctx // it is bounded, and nothing can be cancelled yet
 		_ = c.Close()
 		return fmt.Errorf("socket %s: another program serves it", path)
 	}

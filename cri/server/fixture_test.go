@@ -85,7 +85,6 @@ type node struct {
 	images   *imagestore.Store
 	launcher *shim.Launcher
 	adopted  <-chan struct{}
-	begun    bool // has run before: Restore was called once
 }
 
 // newNode starts a node. When the test ends, everything is removed through the

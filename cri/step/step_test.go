@@ -71,7 +71,7 @@ func TestCancelBetweenSteps(t *testing.T) {
 	var tr trace
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("the client went away")
-	var undone error = errors.New("never ran")
+	undone := errors.New("never ran")
 	err := e.Run(ctx, Op{Verb: "Create"}, []Step{
 		{Name: "layer", Do: func(context.Context) error { cancel(gone); return nil }, Undo: func(ctx context.Context) error { undone = ctx.Err(); return nil }},
 		tr.step("record", nil, nil),

@@ -46,7 +46,7 @@ func (r *Repository) Resolve(ctx context.Context, target string) (digest.Digest,
 	resp.Body.Close()
 	d := digest.Digest(resp.Header.Get(digestHeader))
 	if reference.ValidateDigest(d) != nil {
-		return "", nil
+		return "", nil //nolint:nilerr // a registry may answer without one
 	}
 	return d, nil
 }
@@ -79,7 +79,7 @@ func (r *Repository) manifest(ctx context.Context, target string) (Manifest, *ho
 	if err != nil {
 		return Manifest{}, nil, err
 	}
-	body, err := readAll(ctx, resp, r.limits, manifest.MaxBytes)
+	body, err := readAll(resp, r.limits, manifest.MaxBytes)
 	if err != nil {
 		return Manifest{}, h, h.bodyFault(ctx, q, err)
 	}
@@ -135,7 +135,7 @@ func (r *Repository) small(ctx context.Context, d ocispec.Descriptor) ([]byte, e
 }
 
 // readAll reads an answer of at most most bytes, at not less than the lowest rate.
-func readAll(ctx context.Context, resp *http.Response, limits Limits, most int64) ([]byte, error) {
+func readAll(resp *http.Response, limits Limits, most int64) ([]byte, error) {
 	if resp.ContentLength > most {
 		resp.Body.Close()
 		return nil, fmt.Errorf("%d bytes: %w", resp.ContentLength, stream.ErrTooLarge)

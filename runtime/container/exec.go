@@ -4,11 +4,12 @@ import (
 	"os"
 	"runtime"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/internal/thread"
 	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/runtime/program"
-	"golang.org/x/sys/unix"
 )
 
 // Joining is an exec by bare descriptors. It has the caller's goroutine do

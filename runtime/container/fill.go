@@ -5,10 +5,11 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/varve-cri/varve/runtime/inroot"
 	"github.com/varve-cri/varve/runtime/internal/mount"
 	"github.com/varve-cri/varve/runtime/plan"
-	"golang.org/x/sys/unix"
 )
 
 // sealed is a mount that becomes read-only when all else is in its place.

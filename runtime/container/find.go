@@ -5,10 +5,11 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/varve-cri/varve/runtime/inroot"
 	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/runtime/program"
-	"golang.org/x/sys/unix"
 )
 
 // defaultPath is searched when the process's environment has no PATH.

@@ -104,12 +104,13 @@ func (e *exec) reply(head proto.Head, console int) {
 	if e.pidfd != noFile { // else its end is known already
 		err = s.poll.add(e.pidfd, unix.EPOLLIN, e)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		e.owner.fail(head, proto.Fail("watch exec", e.id(), err))
 		e.owner = nil
-	} else if console == noFile {
+	case console == noFile:
 		e.owner.reply(head, &s.started)
-	} else {
+	default:
 		e.owner.reply(head, &s.started, console)
 	}
 	closeFile(&console)
