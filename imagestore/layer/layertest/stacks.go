@@ -61,6 +61,18 @@ func manyLayers(b *bench) {
 	b.want(root, map[string]string{"d/f37": "37", "o/f35": "35", "o/f34": ""})
 }
 
+// One layer is in a stack twice, with one between that hides half of it.
+func twice(b *bench) {
+	b.write(Dir("d", 0o755), File("d/old", "old"), File("y", "y"), File("gone", "0"))
+	b.write(Dir("d", 0o755), File("d/x", "x"), File("d/.wh.old", ""), File(".wh.gone", ""))
+	again := b.stack[0]
+	b.write(File("d/.wh.x", ""), File("d/z", "z"), File("gone", "1"))
+	b.stack = append([]string{again}, b.stack...)
+	root := b.mount(false)
+	b.want(root, map[string]string{"d/x": "x", "y": "y", "d/z": "z", "gone": ""})
+	b.lists(root, map[string]string{"": "d y", "d": "x z"})
+}
+
 // A name changes its type from layer to layer.
 func typesChange(b *bench) {
 	b.write(Dir("x", 0o755), File("x/in", "0"), File("y", "y0"), Dir("z", 0o755), File("z/old", "z"))

@@ -83,6 +83,7 @@ func Run(t *testing.T, open func(scratch string) (layer.Driver, error)) {
 		"read-only is kept": readOnly,
 		"many layers":       manyLayers,
 		"types change":      typesChange,
+		"twice":             twice,
 		"links across":      linksAcross,
 		"implicit":          implicitDirs,
 		"oddities":          oddities,

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -136,7 +137,12 @@ func (d *Driver) Close() error { return nil }
 // Mount implements layer.Driver.
 func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 	trees := make([]string, 0, len(s.Layers)+2)
-	for _, l := range s.Layers {
+	for i, l := range s.Layers {
+		// Overlay refuses a directory that is there twice (ELOOP). All that the lower one
+		// shows or hides, the upper one does too.
+		if slices.Contains(s.Layers[:i], l) {
+			continue
+		}
 		tree := filepath.Join(l, treeName)
 		trees = append(trees, tree)
 		// Overlay looks for the mark everywhere but at a layer's root.
