@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/shm"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/runtime/cgroup"
 	rtcontainer "github.com/varve-cri/varve/runtime/container"
@@ -86,7 +87,12 @@ func (r *start) prepare(ctx context.Context) error {
 	if !wantsShm(r.ready.plan.Spec, dir) {
 		return nil
 	}
-	return ensureShm(ctx, r.c.pod, dir)
+	p := r.c.pod
+	if err := p.shm.acquire(ctx, "pod "+p.id+": shm"); err != nil {
+		return err
+	}
+	defer p.shm.release()
+	return shm.Ensure(dir)
 }
 
 // mark shows that the start has begun. From here on the container is used up

@@ -126,7 +126,7 @@ func TestEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n.s.events.idle() {
+	for n.s.events.Idle() {
 		time.Sleep(time.Millisecond)
 	}
 	pc := podConfig(t)

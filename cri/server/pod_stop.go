@@ -10,6 +10,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/shm"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/runtime/cgroup"
 	"github.com/varve-cri/varve/runtime/namespace"
@@ -64,7 +65,7 @@ func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) e
 		}},
 		{Name: "network", Do: func(ctx context.Context) error { return s.detachPod(ctx, p, leave) }},
 		{Name: "namespaces", Do: func(context.Context) error { return namespace.Unpin(dir + "/ns") }},
-		{Name: "shm", Do: func(context.Context) error { return unmountShm(dir) }},
+		{Name: "shm", Do: func(context.Context) error { return shm.Remove(dir) }},
 		{Name: "duties", Do: func(context.Context) error { return s.changePod(p, tryToSave, acquitStopped) }},
 	})
 	if err == nil && was == record.PodReady {

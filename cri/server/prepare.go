@@ -13,6 +13,7 @@ import (
 
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/shm"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/runtime/seccomp"
 )
@@ -66,7 +67,7 @@ func (s *Server) podFacts(p *pod, config *runtimeapi.ContainerConfig) (*plan.Pod
 		f.NetNS = dir + "/ns/net"
 	}
 	if r.Pins.IPC {
-		f.IPCNS, f.Shm = dir+"/ns/ipc", shmDir(dir)
+		f.IPCNS, f.Shm = dir+"/ns/ipc", shm.Dir(dir)
 	}
 	if r.Pins.UTS {
 		f.UTSNS = dir + "/ns/uts"
@@ -123,7 +124,7 @@ func (s *Server) filter(cp *plan.ContainerPlan) (prog []byte, flags uint32, err 
 // wantsShm says whether the container mounts the pod's own /dev/shm.
 func wantsShm(spec *specs.Spec, podDir string) bool {
 	for _, m := range spec.Mounts {
-		if m.Source == shmDir(podDir) {
+		if m.Source == shm.Dir(podDir) {
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/event"
 	"github.com/varve-cri/varve/cri/hostpath"
 	"github.com/varve-cri/varve/cri/images"
 	"github.com/varve-cri/varve/cri/network"
@@ -52,7 +53,7 @@ type Server struct {
 	table   table
 	runs    joint // RunPodSandbox by podKey
 	creates joint // CreateContainer by containerKey
-	events  broadcast
+	events  event.Broadcast
 	debts   debts
 	settled chan struct{} // closed when the network has no attachment from before that nobody owns
 	seccomp seccomp.Cache

@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/shm"
 	"github.com/varve-cri/varve/runtime/cgroup"
 	"github.com/varve-cri/varve/runtime/namespace"
 	"github.com/varve-cri/varve/shim"
@@ -22,7 +23,7 @@ import (
 func (s *Server) setAside(b record.Bad) {
 	dir := filepath.Dir(b.Path)
 	if b.Kind == "pod" {
-		if err := errors.Join(namespace.Unpin(dir+"/ns"), unmountShm(dir)); err != nil {
+		if err := errors.Join(namespace.Unpin(dir+"/ns"), shm.Remove(dir)); err != nil {
 			klog.ErrorS(err, "Bad record holds on to namespaces", "path", b.Path)
 		}
 	}

@@ -1,7 +1,6 @@
-package server
+package shm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,38 +8,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shmSize is the size of a pod's /dev/shm, as everywhere in Kubernetes.
-const shmSize = "67108864"
+// size is the size of a pod's /dev/shm, as everywhere in Kubernetes.
+const size = "67108864"
 
-func shmDir(podDir string) string { return podDir + "/shm" }
+// Dir is where the /dev/shm of the pod with this directory is mounted.
+func Dir(podDir string) string { return podDir + "/shm" }
 
-// ensureShm mounts the pod's /dev/shm unless that is done already. It is made
-// when the first container needs it, and it is the one mount beside the pinned
-// namespaces that the host sees: see the package's comment.
-func ensureShm(ctx context.Context, p *pod, podDir string) error {
-	if err := p.shm.acquire(ctx, "pod "+p.id+": shm"); err != nil {
-		return err
-	}
-	defer p.shm.release()
-	dir := shmDir(podDir)
+// Ensure mounts the pod's /dev/shm unless that is done already. Two calls for
+// one pod must not run at the same time.
+func Ensure(podDir string) error {
+	dir := Dir(podDir)
 	if isMountpoint(dir, podDir) {
 		return nil
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return mountShm(dir)
+	return mount(dir)
 }
 
-// mountShm uses the new mount calls (Linux 5.2): the options are not parsed
+// mount uses the new mount calls (Linux 5.2): the options are not parsed
 // from a string, and nothing is visible before it is complete.
-func mountShm(dir string) error {
+func mount(dir string) error {
 	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("shm: fsopen tmpfs: %w", err)
 	}
 	defer unix.Close(fsfd)
-	for _, o := range [][2]string{{"source", "shm"}, {"size", shmSize}, {"mode", "1777"}} {
+	for _, o := range [][2]string{{"source", "shm"}, {"size", size}, {"mode", "1777"}} {
 		if err := unix.FsconfigSetString(fsfd, o[0], o[1]); err != nil {
 			return fmt.Errorf("shm: tmpfs option %s=%s: %w", o[0], o[1], err)
 		}
@@ -67,10 +62,10 @@ func isMountpoint(dir, parent string) bool {
 	return unix.Lstat(dir, &a) == nil && unix.Lstat(parent, &b) == nil && a.Dev != b.Dev
 }
 
-// unmountShm takes the pod's /dev/shm away; containers that still run keep
+// Remove takes the pod's /dev/shm away; containers that still run keep
 // theirs. It is idempotent.
-func unmountShm(podDir string) error {
-	dir := shmDir(podDir)
+func Remove(podDir string) error {
+	dir := Dir(podDir)
 	err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("shm: unmount %s: %w", dir, err)
