@@ -88,7 +88,7 @@ func TestKillAtEachStep(t *testing.T) {
 		r.push("app:v1", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), layertest.Tar(t, layertest.File("d/b", "b"), big)}})
 		r.push("app:v2", picture{format: "gzip", layers: [][]byte{tarOf(t, "a"), tarOf(t, "c")}, cmd: "2"})
 		c := &snapshots{t: t, root: filepath.Join(t.TempDir(), "store")}
-		s := open(t, func(cfg *Config) { cfg.Root, cfg.Format, cfg.hook, cfg.ParallelLayers = c.root, format, c.take, 1 })
+		s := open(t, withSpares(1), func(cfg *Config) { cfg.Root, cfg.Format, cfg.hook, cfg.ParallelLayers = c.root, format, c.take, 1 })
 		one := pulled(t, s, r.host()+"/app:v1")
 		two := pulled(t, s, r.host()+"/app:v2")
 		trees := map[string]digest.Digest{}
@@ -102,6 +102,7 @@ func TestKillAtEachStep(t *testing.T) {
 		if err := s.CreateRW("c", one.ID); err != nil {
 			t.Fatal(err)
 		}
+		waitFor(t, func() bool { return s.spares.waiting(one.ID) > 0 })
 		spoil(t, s, r.host()+"/app:v1", damage["a bit"])
 		if err := errors.Join(s.CheckLayers(t.Context()), s.Remove(t.Context(), one.ID), s.RemoveRW("c"), s.Remove(t.Context(), two.ID)); err != nil {
 			t.Fatal(err)

@@ -30,7 +30,7 @@ func TestInTheOtherFormat(t *testing.T) {
 	}
 	for name, test := range map[string]func(*testing.T){
 		"pull formats": TestPullFormats, "shared layers": TestPullSharesLayers, "inherit": TestPullInherits, "bad images": TestBadImages, "strange layers": TestStrangeLayers,
-		"kill at each step": TestKillAtEachStep, "open repairs": TestOpenRepairs, "everything at once": TestEverythingAtOnce,
+		"open repairs": TestOpenRepairs, "everything at once": TestEverythingAtOnce,
 		"read-write layer": TestReadWriteLayer, "remove": TestRemove, "back again": TestPullBringsRemovedImageBack, "users": TestUsers,
 		"volumes": TestVolumeLease, "spares": TestSpares, "base": TestBase,
 	} {
