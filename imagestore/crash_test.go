@@ -126,7 +126,7 @@ func TestKillAtEachStep(t *testing.T) {
 func killed(t *testing.T, r *remote, dir string, trees map[string]digest.Digest) {
 	t.Helper()
 	again := open(t, func(cfg *Config) { cfg.Root = dir })
-	again.background.Wait()
+	quiescent(again)
 	clean(t, again)
 	for _, image := range again.List() {
 		f, err := again.MountImage(image.ID)

@@ -179,7 +179,42 @@ func (s *Store) replacedLocked(all []*finished) {
 		s.spares.drop(id)
 		s.users.Delete(id)
 	}
+	// A container that took its lease since the list was made may have mounted by the
+	// rows from before; by now it is known.
+	if err := s.relistRetired(of, trees); err != nil {
+		s.cfg.Report(fmt.Sprintf("note who has damaged layers mounted: %v", err))
+	}
 	s.retireLater()
+}
+
+// relistRetired adds to the lists of containers who came since.
+func (s *Store) relistRetired(of *index.Snapshot, trees map[string]bool) error {
+	lists := map[string][]string{}
+	for tree, listed := range of.Retired {
+		if !trees[baseTree(tree)] {
+			continue
+		}
+		all := append([]string{}, listed...)
+		for key, l := range of.Layers {
+			if baseTree(l.Tree) == baseTree(tree) {
+				all = append(all, s.containersOn(of, []layer.Key{key})...)
+			}
+		}
+		slices.Sort(all)
+		if all = slices.Compact(all); len(all) > len(listed) {
+			lists[tree] = all
+		}
+	}
+	if len(lists) == 0 {
+		return nil
+	}
+	return s.db.Update(func(c *index.Change) error {
+		var errs error
+		for tree, all := range lists {
+			errs = errors.Join(errs, c.PutRetired(tree, all))
+		}
+		return errs
+	})
 }
 
 // retireLater frees retired directories if there are any.

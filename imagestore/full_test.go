@@ -188,8 +188,7 @@ func (f *full) open() {
 // rest waits for all work: a layer goes on for a moment after its pull has failed.
 func (f *full) rest() {
 	f.store.layers.Wait()
-	f.store.background.Wait()
-	f.store.trash.wait()
+	quiescent(f.store)
 }
 
 // room leaves n units of room, when the store is at rest.
@@ -310,7 +309,7 @@ func TestFullDuringRemove(t *testing.T) {
 			if err := f.store.RemoveRW("c"); err != nil {
 				t.Errorf("room for %d: %v", n, err)
 			}
-			f.store.background.Wait()
+			quiescent(f.store)
 			if rows := f.store.db.Snapshot(); len(rows.Images) != 1 || len(rows.Layers) != 1 {
 				t.Errorf("room for %d: %d images and %d layers", n, len(rows.Images), len(rows.Layers))
 			}

@@ -39,8 +39,10 @@ func (p *powerCut) may(tag string, at int64) (there, missing bool) {
 	return there, missing
 }
 
-// judge opens the store on what a cut left, and tells what is wrong.
-func (p *powerCut) judge(c disk.Cut, fsck bool) (err error) {
+// judge opens the store on what a cut left, and tells what is wrong. Now and then
+// (deep) the file system is looked at too, and the power goes again while the store
+// opens.
+func (p *powerCut) judge(c disk.Cut, deep bool) (err error) {
 	d, err := disk.Plain(c.Image)
 	if err != nil {
 		return err
@@ -52,9 +54,45 @@ func (p *powerCut) judge(c disk.Cut, fsck bool) (err error) {
 	}
 	err = p.judgeStore(c, root)
 	root.Close()
-	if err == nil && fsck {
+	if err == nil && deep {
 		err = d.Check()
 	}
+	if err == nil && deep {
+		err = p.judgeAgain(c)
+	}
+	return err
+}
+
+// judgeAgain cuts the power while the store recovers from a cut, at a few moments of
+// what that writes.
+func (p *powerCut) judgeAgain(c disk.Cut) (err error) {
+	d, err := disk.Record(c.Image)
+	if err != nil {
+		return err
+	}
+	root, err := d.Mount(p.data)
+	if err != nil {
+		return errors.Join(err, d.Close())
+	}
+	s, err := p.open(root)
+	if err == nil {
+		err = s.Close()
+	}
+	root.Close()
+	l, lerr := d.Log()
+	if err = errors.Join(err, lerr, d.Close()); err != nil {
+		return err
+	}
+	n, step := 0, l.Flushes()/3+1
+	l.Cuts(*cutSeed, 0, func(again disk.Cut) bool {
+		if n++; n%step == 0 {
+			again.At = c.At // recovery takes nothing back, and gives nothing
+			if err = p.judge(again, false); err != nil {
+				err = fmt.Errorf("and again at %s: %w", again.Name, err)
+			}
+		}
+		return err == nil
+	})
 	return err
 }
 
@@ -63,7 +101,7 @@ func (p *powerCut) judgeStore(c disk.Cut, root *os.File) error {
 	if err != nil {
 		return err
 	}
-	s.background.Wait()
+	quiescent(s)
 	errs := []error{disorder(s)}
 	for tag, id := range p.ids {
 		there, missing := p.may(tag, c.At)
@@ -117,7 +155,7 @@ func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for j := range jobs {
-				if err := p.judge(j.cut, j.n%8 == 0); err != nil {
+				if err := p.judge(j.cut, j.n%16 == 0); err != nil {
 					mu.Lock()
 					wrong = append(wrong, fmt.Errorf("%s: %w", j.cut.Name, err))
 					mu.Unlock()
@@ -127,7 +165,11 @@ func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
 	}
 	end := time.Now().Add(*cutTime)
 	enough := func() bool { mu.Lock(); defer mu.Unlock(); return len(wrong) >= most || time.Now().After(end) }
+	seen := 0
 	p.log.Cuts(*cutSeed, *cutRandom, func(c disk.Cut) bool {
+		if seen++; underRace && seen%5 != 1 {
+			return true // the detector looks for races, and they are no rarer in a part of the cuts
+		}
 		jobs <- job{c, n}
 		n++
 		return !enough()

@@ -105,16 +105,19 @@ func (p *powerCut) pull(tag string) {
 		p.mu.Unlock()
 		return err
 	})
-	tree, err := treeOf(p.store, p.ids[tag])
+	p.mu.Lock()
+	id := p.ids[tag]
+	p.mu.Unlock()
+	tree, err := treeOf(p.store, id)
 	if err != nil {
 		p.t.Error(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if was, ok := p.trees[p.ids[tag]]; ok && was != tree {
+	if was, ok := p.trees[id]; ok && was != tree {
 		p.t.Errorf("%s is another tree when it is pulled again", tag)
 	}
-	p.trees[p.ids[tag]] = tree
+	p.trees[id] = tree
 }
 
 // write writes into a container's root.
@@ -184,7 +187,7 @@ func (p *powerCut) work(mutate func(*Store)) {
 		p.t.Error(err)
 	}
 	p.remove("three")
-	p.store.background.Wait()
+	quiescent(p.store)
 	p.pull("one")
 	p.remove("four")
 	p.pull("three")

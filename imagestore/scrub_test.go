@@ -194,6 +194,47 @@ func TestDamageIsToldUntilThePull(t *testing.T) {
 	})
 }
 
+// A container that comes while a layer is being replaced may have the old one
+// mounted, so that one waits for it too.
+func TestRetiredWaitsForWhoCame(t *testing.T) {
+	r := newRemote(t)
+	twoImages(t, r)
+	var s *Store
+	var one Image
+	armed := false
+	s = open(t, func(c *Config) {
+		c.Format = FormatOverlay
+		c.hook = func(step string) {
+			if armed && step == "rows written" {
+				armed = false
+				if err := s.CreateRW("late", one.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	one = pulled(t, s, r.host()+"/one:v1")
+	if err := s.CreateRW("early", one.ID); err != nil {
+		t.Fatal(err)
+	}
+	old := spoil(t, s, r.host()+"/one:v1", damage["a bit"])
+	armed = true
+	if err := s.CheckLayers(t.Context()); err != nil || len(s.Damaged()) > 0 || armed {
+		t.Fatalf("%+v, %v", s.Damaged(), err)
+	}
+	for _, id := range []string{"early", "late"} {
+		s.freeRetired()
+		if _, err := os.Lstat(old); err != nil {
+			t.Errorf("gone before %s: %v", id, err)
+		}
+		if err := s.RemoveRW(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, func() bool { return len(s.db.Snapshot().Retired) == 0 })
+	clean(t, s)
+}
+
 // What is removed while it is being checked is not damaged, and a check ends with its
 // context.
 func TestCheckBesideRemovals(t *testing.T) {

@@ -83,6 +83,10 @@ func (s *Store) makeStack(ctx context.Context, driver layer.Driver, keys []layer
 		s.trash.put(made)
 		return 0, fmt.Errorf("stack %s: its image: %w", name, ErrNotFound)
 	}
+	if now, err := s.layerDirs(s.db.Snapshot(), keys); err != nil || !slices.Equal(now, dirs) {
+		s.trash.put(made)
+		return 0, fmt.Errorf("stack %s: a layer of it was replaced: %w", name, errors.Join(layer.ErrNotJoined, err))
+	}
 	driver.Drop(s.path("stacks", name))
 	s.trash.put(s.path("stacks", name))
 	s.at("rename stack")
@@ -142,20 +146,34 @@ func (s *Store) sweepStacksLocked() {
 // mount mounts an image's layers with what the caller puts on top of them. Images
 // that only wait for their last container count too.
 func (s *Store) mount(image digest.Digest, stack layer.Stack) (*os.File, error) {
-	snapshot := s.db.Snapshot()
-	row := snapshot.Images[image]
-	if row == nil {
-		return nil, fmt.Errorf("image %s: %w", image, ErrNotFound)
+	for {
+		snapshot := s.db.Snapshot()
+		row := snapshot.Images[image]
+		if row == nil {
+			return nil, fmt.Errorf("image %s: %w", image, ErrNotFound)
+		}
+		var err error
+		if stack.Layers, err = s.layerDirs(snapshot, row.Keys()); err != nil {
+			return nil, fmt.Errorf("image %s: %w", image, err)
+		}
+		f, err := s.mountRow(row, stack)
+		now, lost := s.layerDirs(s.db.Snapshot(), row.Keys())
+		if lost != nil || slices.Equal(now, stack.Layers) {
+			return f, err
+		}
+		// A damaged layer was replaced meanwhile.
+		if f != nil {
+			f.Close()
+		}
 	}
+}
+
+func (s *Store) mountRow(row *index.Image, stack layer.Stack) (*os.File, error) {
 	driver := s.formats.drivers[row.Format]
 	if driver == nil {
-		return nil, fmt.Errorf("image %s: its layer format %s cannot be mounted here", image, row.Format)
+		return nil, fmt.Errorf("image %s: its layer format %s cannot be mounted here", row.ID, row.Format)
 	}
 	keys := row.Keys()
-	var err error
-	if stack.Layers, err = s.layerDirs(snapshot, keys); err != nil {
-		return nil, fmt.Errorf("image %s: %w", image, err)
-	}
 	if driver.Joins() {
 		stack.Joined = s.path("stacks", stackName(keys))
 	}
@@ -165,12 +183,20 @@ func (s *Store) mount(image digest.Digest, stack layer.Stack) (*os.File, error) 
 			f, err = driver.Mount(stack)
 		}
 	}
-	if stack.Joined != "" && s.db.Snapshot().Images[image] == nil {
-		// The image was removed meanwhile, and what the driver kept with it: not what
-		// this mount made it keep.
+	if stack.Joined != "" && !s.current(row, stack.Layers) {
+		// The image was removed or a layer of it replaced meanwhile, and what the driver
+		// kept with it: not what this mount made it keep.
 		driver.Drop(stack.Joined)
 	}
 	return f, err
+}
+
+// current tells whether the image is still there, with its layers in these
+// directories.
+func (s *Store) current(row *index.Image, dirs []string) bool {
+	of := s.db.Snapshot()
+	now, err := s.layerDirs(of, row.Keys())
+	return err == nil && of.Images[row.ID] != nil && slices.Equal(now, dirs)
 }
 
 // rejoin makes a lost or damaged stack again.

@@ -9,10 +9,33 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
+
+// quiescent waits until nothing is left for the background: no image that is removed
+// and that nobody has, no layer without an image, no trash.
+func quiescent(s *Store) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		waiting := len(s.looseLocked("", -1<<62))
+		of := s.db.Snapshot()
+		s.leaseMu.Lock()
+		for id, row := range of.Images {
+			if row.Removed && s.uses[id] == 0 {
+				waiting++
+			}
+		}
+		s.leaseMu.Unlock()
+		s.mu.Unlock()
+		if waiting == 0 {
+			break
+		}
+	}
+	s.trash.wait()
+}
 
 // treeOf digests all that a container sees of an image: names, types, owners,
 // modes, sizes, link targets, extended attributes and bytes.
