@@ -79,11 +79,15 @@ func startDaemon(t *testing.T, test string) *exec.Cmd {
 	dir := t.TempDir()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^"+test+"$")
 	// Its TempDir is below this one's, because it will not clean up.
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "SHIM_TEST_DAEMON="+dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "SHIM_TEST_BUILT="+builtDir, "SHIM_TEST_DAEMON="+dir)
 	cmd.Stderr, cmd.Stdout = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // for one that the test has not waited for
+	})
 	until(t, "daemon ready", func() bool { _, err := os.Stat(filepath.Join(dir, "ready")); return err == nil })
 	return cmd
 }

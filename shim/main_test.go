@@ -18,8 +18,9 @@ import (
 )
 
 // rootDir is the root file tree of all test containers: the test binary as
-// /bin/probe, which is the payload. shimBinary is the shim under test.
-var rootDir, shimBinary string
+// /bin/probe, which is the payload. shimBinary is the shim under test. Both are
+// in builtDir.
+var builtDir, rootDir, shimBinary string
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "probe" {
@@ -30,8 +31,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "become a subreaper:", err)
 		os.Exit(1)
 	}
-	dir, err := os.MkdirTemp("", "shim-test-")
-	if err == nil {
+	// A test that is run again as another process has all of its first one's.
+	dir, err := os.Getenv("SHIM_TEST_BUILT"), error(nil)
+	if dir != "" {
+		use(dir)
+	} else if dir, err = os.MkdirTemp("", "shim-test-"); err == nil {
 		err = prepare(dir)
 	}
 	inherited := descriptorsNow()
@@ -45,12 +49,19 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "left behind:", left)
 		code = 99
 	}
-	os.RemoveAll(dir)
+	if os.Getenv("SHIM_TEST_BUILT") == "" {
+		os.RemoveAll(dir)
+	}
 	os.Exit(code)
 }
 
+// use takes what prepare has made in dir.
+func use(dir string) {
+	builtDir, rootDir, shimBinary = dir, filepath.Join(dir, "root"), filepath.Join(dir, "varve-shim")
+}
+
 func prepare(dir string) error {
-	rootDir, shimBinary = filepath.Join(dir, "root"), filepath.Join(dir, "varve-shim")
+	use(dir)
 	for _, d := range []string{"bin", "tmp", "proc", "dev"} {
 		if err := os.MkdirAll(filepath.Join(rootDir, d), 0o755); err != nil {
 			return err

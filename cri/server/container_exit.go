@@ -39,9 +39,14 @@ func (s *Server) watch(c *container, client *shim.Client) {
 // orphaned ends a container whose shim was killed: nobody holds its streams
 // or will learn of its exit, so that what is left of it is killed.
 func (s *Server) orphaned(c *container) {
-	rec := c.rec.Load()
-	if err := cgroup.Open(rec.Cgroup).Kill(); err != nil {
+	group := cgroup.Open(c.rec.Load().Cgroup)
+	if err := group.Kill(); err != nil {
 		klog.ErrorS(err, "Container without a shim is not killed", "container", c.id)
+	}
+	// With the group its last process is gone: whoever reads of the exit may
+	// start another container in its place.
+	if err := group.Remove(); err != nil {
+		klog.ErrorS(err, "Container without a shim is killed, but not gone", "container", c.id)
 	}
 	s.ended(c, record.Exit{Code: 137, At: time.Now(), Message: "its shim was killed, so the container was killed too"})
 }
