@@ -43,7 +43,7 @@ func (s *server) serve() error {
 		switch {
 		case err == unix.EINTR, err == unix.EAGAIN, err == unix.ENOENT: // ENOENT: the request was taken back
 			continue
-		case err == unix.ENODEV: // unmounted
+		case err == unix.ENODEV, err == unix.ECONNABORTED: // unmounted; the second, while a request was on its way
 			return nil
 		case err != nil:
 			return os.NewSyscallError("read", err)
