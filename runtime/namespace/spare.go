@@ -27,8 +27,8 @@ type Pool struct {
 }
 
 // poolQuiet is how long after a pod began another namespace is made: when the
-// processors are the pod's no longer.
-const poolQuiet = 20 * time.Millisecond
+// processors, and the plugins, are the pod's no longer.
+const poolQuiet = 100 * time.Millisecond
 
 // NewPool makes a pool of at most want namespaces; one of 0 works, too.
 func NewPool(want int) *Pool { return &Pool{want: want} }
