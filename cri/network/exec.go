@@ -35,9 +35,15 @@ func (e *PluginError) Error() string {
 // Unwrap gives the cause.
 func (e *PluginError) Unwrap() error { return e.Err }
 
+// grace is how long a plugin may still run when nobody waits for it any more.
+// A plugin that is killed can leave what no DEL finds: host-local makes the
+// lease's file first and writes into it whose it is after that.
+const grace = 2 * time.Second
+
 // runner executes plugins. Unlike libcni's own it kills a plugin together
-// with its children when the context ends, and does not wait for ever for a
-// grandchild that keeps the output open.
+// with its children when the context has ended and it does not come to an end
+// itself, and does not wait for ever for a grandchild that keeps the output
+// open.
 type runner struct{ version.PluginDecoder }
 
 var _ invoke.Exec = (*runner)(nil)
@@ -59,9 +65,16 @@ func (r *runner) ExecPlugin(ctx context.Context, path string, stdin []byte, env 
 	c.Env, c.Stdin, c.Stdout, c.Stderr = env, bytes.NewReader(stdin), &stdout, &stderr
 	c.ExtraFiles = inherited(ctx)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
-	c.WaitDelay = time.Second
+	var end *time.Timer
+	c.Cancel = func() error {
+		end = time.AfterFunc(grace, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+		return nil
+	}
+	c.WaitDelay = grace + time.Second
 	err := runBusy(ctx, c)
+	if end != nil {
+		end.Stop() // before the number is another's
+	}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return stdout.b.Bytes(), nil
 	}

@@ -41,6 +41,9 @@ func plugin(name string) int {
 	switch {
 	case name == "hangs":
 		time.Sleep(time.Hour)
+	case name == "dawdles":
+		time.Sleep(500 * time.Millisecond)
+		_, _ = f.WriteString("dawdles is done\n")
 	case name == "mutters":
 		fmt.Fprintln(os.Stderr, "cannot find my friends")
 		return 3
@@ -65,7 +68,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"works", "hangs", "mutters"} {
+	for _, name := range []string{"works", "hangs", "dawdles", "mutters"} {
 		if err := os.WriteFile(filepath.Join(b.bin, name), self, 0o700); err != nil { //nolint:gosec // a program
 			t.Fatal(err)
 		}
@@ -219,8 +222,23 @@ func TestPluginThatHangs(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "plugin hangs: ADD") {
 		t.Errorf("error: %v", err)
 	}
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > grace+3*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// A plugin that nobody waits for any more comes to its end all the same: what
+// it was about to write down is there when the DEL looks for it.
+func TestPluginIsLetFinish(t *testing.T) {
+	b := newBench(t)
+	b.configure(t, "dawdles")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := b.Attach(ctx, samplePod()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error: %v", err)
+	}
+	if calls := b.calls(t); !slices.Contains(calls, "dawdles is done") {
+		t.Errorf("calls %q", calls)
 	}
 }
 

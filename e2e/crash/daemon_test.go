@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -107,7 +108,9 @@ func TestPullWhileTheDaemonIsKilled(t *testing.T) {
 func TestPullGoesOnAfterAKill(t *testing.T) {
 	h := suite.Test(t)
 	random := make([]byte, 48<<20)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(random)
+	seed := [32]byte{}
+	binary.NativeEndian.PutUint64(seed[:], uint64(time.Now().UnixNano())) // another layer each time
+	_, _ = rand.NewChaCha8(seed).Read(random)
 	image, err := testimage.Build(testimage.Spec{Layers: [][]testimage.File{{{Name: "f", Body: string(random)}}}})
 	h.Must(err)
 	layers, err := image.Layers()
