@@ -33,7 +33,7 @@ func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateCont
 		Config: req.GetConfig(), Resources: req.GetConfig().GetLinux().GetResources(),
 	}
 	key := containerKey(rec)
-	id, err := s.creates.do(ctx, key, func() (string, error) {
+	id, err := s.creates.Do(ctx, key, func() (string, error) {
 		if v, ok := s.table.containerNames.Load(key); ok {
 			return sameContainer(v.(*container).rec.Load(), rec) //nolint:forcetypeassert // *container only
 		}

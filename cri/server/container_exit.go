@@ -88,7 +88,7 @@ func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContaine
 	if err != nil {
 		return nil, err
 	}
-	c.lock.release()
+	c.lock.Release()
 	if req.GetTimeout() > 0 {
 		if err := c.ask(ctx, time.Duration(req.GetTimeout())*time.Second); err != nil {
 			return nil, err
@@ -178,6 +178,6 @@ func (s *Server) removeByID(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	defer c.lock.release()
+	defer c.lock.Release()
 	return s.removeContainer(ctx, c)
 }

@@ -28,7 +28,7 @@ func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContai
 	if err != nil {
 		return nil, err
 	}
-	defer c.lock.release()
+	defer c.lock.Release()
 	r := &start{s: s, c: c}
 	if err := r.run(ctx); err != nil {
 		return nil, err
@@ -88,10 +88,10 @@ func (r *start) prepare(ctx context.Context) error {
 		return nil
 	}
 	p := r.c.pod
-	if err := p.shm.acquire(ctx, "pod "+p.id+": shm"); err != nil {
+	if err := p.shm.Acquire(ctx, "pod "+p.id+": shm"); err != nil {
 		return err
 	}
-	defer p.shm.release()
+	defer p.shm.Release()
 	return shm.Ensure(dir)
 }
 

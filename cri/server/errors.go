@@ -13,8 +13,6 @@ import (
 	"github.com/varve-cri/varve/shim"
 )
 
-var errPanicked = errors.New("the operation panicked")
-
 // codedError is an error that has its gRPC code already. How any other error
 // gets one is plan.Code's business.
 type codedError struct {

@@ -53,7 +53,7 @@ func (s *Server) running(ctx context.Context, id, verb string) (*container, *shi
 		if c, err = s.lockContainer(ctx, id); err != nil {
 			return nil, nil, err
 		}
-		c.lock.release()
+		c.lock.Release()
 	}
 	client := c.client.Load()
 	if err := c.rec.Load().CheckRunning(verb); err != nil {

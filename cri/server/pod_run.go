@@ -35,7 +35,7 @@ func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandbo
 		CgroupParent: pl.Cgroup(id), OwnCgroup: pl.OwnCgroup,
 	}
 	key := podKey(rec)
-	id, err = s.runs.do(ctx, key, func() (string, error) {
+	id, err = s.runs.Do(ctx, key, func() (string, error) {
 		if v, ok := s.table.podNames.Load(key); ok {
 			return samePod(v.(*pod).rec.Load(), rec) //nolint:forcetypeassert // *pod only
 		}
@@ -155,7 +155,7 @@ func (r *podRun) attach(ctx context.Context) error {
 func (r *podRun) detach(ctx context.Context) error {
 	if err := r.s.net.Detach(ctx, r.pod.id); err != nil {
 		klog.ErrorS(err, "Network detach is tried again later", "pod", r.pod.id)
-		r.s.debts.owe(r.pod.id)
+		r.s.debts.Owe(r.pod.id)
 	}
 	return nil
 }

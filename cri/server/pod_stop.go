@@ -26,7 +26,7 @@ func (s *Server) StopPodSandbox(ctx context.Context, req *runtimeapi.StopPodSand
 	if err != nil {
 		return nil, err
 	}
-	defer p.lock.release()
+	defer p.lock.Release()
 	if err := s.stopPod(ctx, p, "StopPodSandbox", false); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (s *Server) detachPod(ctx context.Context, p *pod, leave bool) error {
 	if err == nil {
 		return nil
 	}
-	s.debts.owe(p.id)
+	s.debts.Owe(p.id)
 	if leave {
 		klog.ErrorS(err, "Network detach is tried again later", "pod", p.id)
 		return nil
@@ -124,10 +124,10 @@ func (s *Server) killAll(ctx context.Context, p *pod) error {
 	errs := make([]error, len(list))
 	for i, c := range list {
 		wg.Go(func() {
-			if errs[i] = c.lock.acquire(ctx, "container "+c.id); errs[i] != nil {
+			if errs[i] = c.lock.Acquire(ctx, "container "+c.id); errs[i] != nil {
 				return
 			}
-			defer c.lock.release()
+			defer c.lock.Release()
 			errs[i] = s.kill(ctx, c)
 		})
 	}
@@ -145,7 +145,7 @@ func (s *Server) RemovePodSandbox(ctx context.Context, req *runtimeapi.RemovePod
 	if err != nil {
 		return nil, err
 	}
-	defer p.lock.release()
+	defer p.lock.Release()
 	if err := s.removePod(ctx, p); err != nil {
 		return nil, err
 	}
@@ -198,4 +198,16 @@ func (s *Server) removeAll(ctx context.Context, p *pod) error {
 		}
 	}
 	return nil
+}
+
+// payDebt detaches a pod; one that still exists under its own lock.
+func (s *Server) payDebt(ctx context.Context, id string) error {
+	p, err := s.lockPod(ctx, id)
+	switch {
+	case err == nil:
+		defer p.lock.Release()
+	case !isNotFound(err):
+		return err
+	}
+	return s.net.Detach(ctx, id)
 }

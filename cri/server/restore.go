@@ -80,12 +80,12 @@ func (s *Server) Restore() (<-chan struct{}, error) {
 func (s *Server) adoptAll(pods []*pod, containers, strays []*container) {
 	ctx := context.Background()
 	each(containers, func(c *container) {
-		defer c.lock.release()
+		defer c.lock.Release()
 		s.adoptContainer(ctx, c)
 	})
 	each(strays, func(c *container) { s.removeStray(ctx, c) })
 	each(pods, func(p *pod) {
-		defer p.lock.release()
+		defer p.lock.Release()
 		s.adoptPod(ctx, p)
 	})
 }

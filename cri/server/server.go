@@ -11,12 +11,14 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/debt"
 	"github.com/varve-cri/varve/cri/event"
 	"github.com/varve-cri/varve/cri/hostpath"
 	"github.com/varve-cri/varve/cri/images"
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/serial"
 	"github.com/varve-cri/varve/cri/stats"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/imagestore"
@@ -51,10 +53,10 @@ type Server struct {
 	records *record.Store
 	steps   step.Engine
 	table   table
-	runs    joint // RunPodSandbox by podKey
-	creates joint // CreateContainer by containerKey
+	runs    serial.Joint // RunPodSandbox by podKey
+	creates serial.Joint // CreateContainer by containerKey
 	events  event.Broadcast
-	debts   debts
+	debts   debt.Book
 	settled chan struct{} // closed when the network has no attachment from before that nobody owns
 	seccomp seccomp.Cache
 	paths   hostpath.Checker
@@ -74,7 +76,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.spaces = namespace.NewPool(spareNetworks)
 	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()
-	s.debts.pay = s.payDebt
+	s.debts.Pay = s.payDebt
 	return s, nil
 }
 
@@ -101,11 +103,11 @@ func (s *Server) lockPod(ctx context.Context, id string) (*pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.lock.acquire(ctx, "pod "+p.id); err != nil {
+	if err := p.lock.Acquire(ctx, "pod "+p.id); err != nil {
 		return nil, err
 	}
 	if v, ok := s.table.pods.Load(p.id); !ok || v != any(p) {
-		p.lock.release()
+		p.lock.Release()
 		return nil, notFound("pod", id)
 	}
 	return p, nil
@@ -117,11 +119,11 @@ func (s *Server) lockContainer(ctx context.Context, id string) (*container, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := c.lock.acquire(ctx, "container "+c.id); err != nil {
+	if err := c.lock.Acquire(ctx, "container "+c.id); err != nil {
 		return nil, err
 	}
 	if v, ok := s.table.containers.Load(c.id); !ok || v != any(c) {
-		c.lock.release()
+		c.lock.Release()
 		return nil, notFound("container", id)
 	}
 	return c, nil

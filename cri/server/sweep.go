@@ -123,7 +123,7 @@ func (s *Server) repay(ctx context.Context, id string) {
 	defer cancel()
 	if err := s.net.Detach(ctx, id); err != nil {
 		klog.ErrorS(err, "Network detach is tried again later", "pod", id)
-		s.debts.owe(id)
+		s.debts.Owe(id)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/serial"
 	"github.com/varve-cri/varve/cri/stats"
 	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/shim"
@@ -15,7 +16,7 @@ import (
 // pod is one pod. Only rec is read without lock.
 type pod struct {
 	id   string
-	lock lock // held by the operation that changes the pod
+	lock serial.Lock // held by the operation that changes the pod
 	rec  atomic.Pointer[record.Pod]
 
 	write sync.Mutex // serialises update; never held by a reader
@@ -26,14 +27,14 @@ type pod struct {
 	containers map[string]*container // the pod's containers
 
 	pause atomic.Pointer[shim.Client] // of the shared PID namespace's init; written under lock
-	shm   lock                        // held while the pod's /dev/shm is made
+	shm   serial.Lock                 // held while the pod's /dev/shm is made
 }
 
 // container is one container.
 type container struct {
 	id   string
 	pod  *pod
-	lock lock // held by the operation that changes the container
+	lock serial.Lock // held by the operation that changes the container
 	rec  atomic.Pointer[record.Container]
 
 	write sync.Mutex // serialises update; never held by a reader
@@ -66,13 +67,13 @@ type table struct {
 }
 
 func newPod(r *record.Pod) *pod {
-	p := &pod{id: r.ID, lock: newLock(), containers: map[string]*container{}, shm: newLock()}
+	p := &pod{id: r.ID, lock: serial.NewLock(), containers: map[string]*container{}, shm: serial.NewLock()}
 	p.rec.Store(r)
 	return p
 }
 
 func newContainer(p *pod, r *record.Container) *container {
-	c := &container{id: r.ID, pod: p, lock: newLock(), exited: newLatch(), tidied: newLatch()}
+	c := &container{id: r.ID, pod: p, lock: serial.NewLock(), exited: newLatch(), tidied: newLatch()}
 	c.rec.Store(r)
 	return c
 }

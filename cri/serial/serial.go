@@ -1,19 +1,24 @@
-package server
+package serial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
 
-// lock excludes the operations of one object from each other. Waiting for it
-// honours the caller's deadline, which a sync.Mutex cannot.
-type lock chan struct{}
+var errPanicked = errors.New("the operation panicked")
 
-func newLock() lock { return make(lock, 1) }
+// Lock excludes the operations of one object from each other. Waiting for it
+// honours the caller's deadline, which a sync.Mutex cannot. Make it with NewLock.
+type Lock chan struct{}
 
-// acquire waits for the lock; object names what is waited for in the error.
-func (l lock) acquire(ctx context.Context, object string) error {
+// NewLock returns a lock that nobody holds.
+func NewLock() Lock { return make(Lock, 1) }
+
+// Acquire waits for the lock; object names what is waited for in the error,
+// which is the context's cause.
+func (l Lock) Acquire(ctx context.Context, object string) error {
 	select {
 	case l <- struct{}{}:
 		return nil
@@ -27,11 +32,13 @@ func (l lock) acquire(ctx context.Context, object string) error {
 	}
 }
 
-func (l lock) release() { <-l }
+// Release gives the lock to whoever waits for it.
+func (l Lock) Release() { <-l }
 
-// joint makes callers with the same key share one run: a retry of a create
-// call joins the one that still runs instead of making a second object.
-type joint struct {
+// Joint makes callers with the same key share one run: a retry of a create
+// call joins the one that still runs instead of making a second object. The
+// zero Joint is ready.
+type Joint struct {
 	mu    sync.Mutex
 	calls map[string]*call // guarded by mu
 }
@@ -42,9 +49,9 @@ type call struct {
 	err  error
 }
 
-// do runs f, or waits for the run of another caller and returns its result.
+// Do runs f, or waits for the run of another caller and returns its result.
 // When that one ended because its own caller went away, this one runs.
-func (j *joint) do(ctx context.Context, key string, f func() (string, error)) (string, error) {
+func (j *Joint) Do(ctx context.Context, key string, f func() (string, error)) (string, error) {
 	for {
 		j.mu.Lock()
 		if j.calls == nil {
@@ -75,7 +82,7 @@ func (j *joint) do(ctx context.Context, key string, f func() (string, error)) (s
 }
 
 // run always ends the call, also when f panics: joiners must not wait for ever.
-func (j *joint) run(key string, c *call, f func() (string, error)) {
+func (j *Joint) run(key string, c *call, f func() (string, error)) {
 	c.err = errPanicked
 	defer func() {
 		j.mu.Lock()
@@ -84,4 +91,8 @@ func (j *joint) run(key string, c *call, f func() (string, error)) {
 		close(c.done)
 	}()
 	c.id, c.err = f()
+}
+
+func isContextError(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

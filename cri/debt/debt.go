@@ -1,4 +1,4 @@
-package server
+package debt
 
 import (
 	"context"
@@ -8,11 +8,10 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// debts are network detaches that were refused, to be tried until they
-// succeed. What is owed is on disk (cri/network); this is only the list of
-// those that nobody else works on.
-type debts struct {
-	pay func(ctx context.Context, id string) error
+// Book is the list of what is owed and that nobody else works on. Set Pay
+// before the first Owe; it tries one debt once, within a minute.
+type Book struct {
+	Pay func(ctx context.Context, id string) error
 
 	mu      sync.Mutex
 	ids     map[string]struct{} // guarded by mu
@@ -24,7 +23,9 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-func (d *debts) owe(id string) {
+// Owe notes one debt more; it is tried after a second, and then ever more
+// seldom until it is paid. An id that is on the list stays there once.
+func (d *Book) Owe(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ids == nil {
@@ -39,14 +40,14 @@ func (d *debts) owe(id string) {
 
 // work tries all debts again and again, ever more seldom, and ends when there
 // is none.
-func (d *debts) work() {
+func (d *Book) work() {
 	wait := firstRetry
 	for {
 		time.Sleep(wait)
 		wait = min(2*wait, lastRetry)
 		for _, id := range d.open() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			err := d.pay(ctx, id)
+			err := d.Pay(ctx, id)
 			cancel()
 			if err != nil {
 				klog.ErrorS(err, "Network detach is tried again later", "pod", id, "in", wait)
@@ -66,7 +67,7 @@ func (d *debts) work() {
 	}
 }
 
-func (d *debts) open() []string {
+func (d *Book) open() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ids := make([]string, 0, len(d.ids))
@@ -74,16 +75,4 @@ func (d *debts) open() []string {
 		ids = append(ids, id)
 	}
 	return ids
-}
-
-// payDebt detaches a pod; one that still exists under its own lock.
-func (s *Server) payDebt(ctx context.Context, id string) error {
-	p, err := s.lockPod(ctx, id)
-	switch {
-	case err == nil:
-		defer p.lock.release()
-	case !isNotFound(err):
-		return err
-	}
-	return s.net.Detach(ctx, id)
 }
