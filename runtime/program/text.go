@@ -54,6 +54,7 @@ var namespaceFlags = []flagName{
 	{unix.CLONE_NEWIPC, "NEWIPC"},
 	{unix.CLONE_NEWUTS, "NEWUTS"},
 	{unix.CLONE_NEWCGROUP, "NEWCGROUP"},
+	{unix.CLONE_NEWUSER, "NEWUSER"},
 }
 
 // flagText names the bits of v; those without a name are printed in hex.
