@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The benchmarks: the kernel's limit, the runtime alone, each CRI call, many pods (see e2e/bench).
 #
-#   hack/bench.sh [-pull] [-pods 100] [-json FILE] [-only start,phases,cycles,memory] [-endpoint name=unix:///run/x.sock]...
+#   hack/bench.sh [-pull] [-pods 100] [-json FILE] [-only start,phases,cycles,memory,scale,churn] [-plot churn.svg] [-endpoint name=unix:///run/x.sock]...
 #
 # Other runtimes must pull every registry's images from http://127.0.0.1:5119. For figures worth keeping the machine should be quiet.
 set -euo pipefail

@@ -98,6 +98,16 @@ func (b *bench) measure(ctx context.Context) error {
 			return err
 		}
 	}
+	if b.asked("scale") {
+		if err := b.measureScale(ctx); err != nil {
+			return err
+		}
+	}
+	if b.asked("churn") {
+		if err := b.measureChurn(ctx); err != nil {
+			return err
+		}
+	}
 	if b.options.pull {
 		return b.measurePulls(ctx)
 	}

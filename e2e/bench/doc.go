@@ -13,6 +13,9 @@
 //     what the CNI plugins take by themselves is measured apart and taken off;
 //   - whole lives of pods, eight at a time;
 //   - memory (PSS) of daemon and shims with many pods, and lists of them;
+//   - with -only scale, lists and idle processor time with 500 containers;
+//   - with -only churn, memory, descriptors, goroutines and processes while
+//     pods come and go for ten minutes, drawn into -plot FILE.svg;
 //   - with -pull, the pull of a small and of a big image (package pullset).
 //
 // Other endpoints must pull every registry's images from -listen over plain

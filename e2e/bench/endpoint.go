@@ -25,6 +25,7 @@ type endpoint struct {
 	node   *node.Node // varve's own, nil for the others
 	client *criclient.Client
 	figure.Samples
+	churned *history // nil before the part "churn"
 }
 
 // connect brings varve's node up and connects to every runtime. Varve is first.

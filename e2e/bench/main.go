@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,17 +16,21 @@ import (
 
 // options are the flags.
 type options struct {
-	bin       string
-	listen    string
-	json      string
-	only      string
-	starts    int
-	rounds    int
-	pods      int
-	cycles    int
-	pulls     int
-	pull      bool
-	endpoints endpointFlags
+	bin    string
+	listen string
+	json   string
+	only   string
+	starts int
+	rounds int
+	pods   int
+	cycles int
+	pulls  int
+	pull   bool
+	// containers run in the part "scale"; churn and plot are of the part "churn".
+	containers int
+	churn      time.Duration
+	plot       string
+	endpoints  endpointFlags
 }
 
 // endpointFlags are repeated name=unix:///path flags.
@@ -48,13 +53,16 @@ func parse() options {
 	flag.StringVar(&o.bin, "bin", "bin", "directory of varved and varve-shim; empty measures only -endpoint")
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:5119", "address of the registry with the benchmark's images")
 	flag.StringVar(&o.json, "json", "", "also write the figures to this `file`")
-	flag.StringVar(&o.only, "only", "start,phases,cycles,memory", "what to measure")
+	flag.StringVar(&o.only, "only", "start,phases,cycles,memory", "what to measure; there are also scale (many containers) and churn (for long)")
 	flag.IntVar(&o.starts, "starts", 300, "container starts of the limit and of the runtime alone")
 	flag.IntVar(&o.rounds, "rounds", 40, "pods for each phase, runtime and network")
 	flag.IntVar(&o.pods, "pods", 50, "pods that run when memory is measured")
 	flag.IntVar(&o.cycles, "cycles", 160, "whole pod lives, eight at a time")
 	flag.IntVar(&o.pulls, "pulls", 3, "pulls of each image")
 	flag.BoolVar(&o.pull, "pull", false, "measure image pulls too")
+	flag.IntVar(&o.containers, "containers", 500, "containers that run in the part scale")
+	flag.DurationVar(&o.churn, "churn", 10*time.Minute, "how long pods come and go in the part churn")
+	flag.StringVar(&o.plot, "plot", "", "draw the part churn into this SVG `file`")
 	flag.Var(&o.endpoints, "endpoint", "another runtime to measure, `name=unix:///socket`; repeatable")
 	flag.Parse()
 	return o

@@ -125,6 +125,12 @@ func (b *bench) sections() []figure.Section {
 		out = append(out, b.phaseSections()...)
 	}
 	out = append(out, b.loadSections()...)
+	if b.asked("scale") {
+		out = append(out, b.scaleSection())
+	}
+	if b.asked("churn") && b.churnedAll() {
+		out = append(out, b.churnSection())
+	}
 	out = append(out, b.pull...)
 	if b.varve() == nil { // the targets are varve's
 		for _, s := range out {
