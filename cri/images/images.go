@@ -10,6 +10,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/page"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/imagestore/reference"
@@ -17,10 +18,6 @@ import (
 
 // errEmpty answers a request that names no image.
 var errEmpty = &plan.InvalidError{Field: "image.image", Problem: "is empty"}
-
-// perMessage is how many images a stream sends at a time: far below the limit
-// of a message.
-const perMessage = 100
 
 // Service answers the ImageService of the CRI.
 type Service struct {
@@ -63,17 +60,13 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil
 }
 
-func (s *Service) items(f *runtimeapi.ImageFilter) []*runtimeapi.Image {
-	var items []*runtimeapi.Image
-	for _, img := range s.store.List() {
-		if plan.MatchImage(f, img.ID, img.Tags, img.Digests) {
-			items = append(items, item(&img))
-		}
-	}
-	return items
+func (s *Service) matching(f *runtimeapi.ImageFilter) []imagestore.Image {
+	return slices.DeleteFunc(s.store.List(), func(img imagestore.Image) bool {
+		return !plan.MatchImage(f, img.ID, img.Tags, img.Digests)
+	})
 }
 
-func item(img *imagestore.Image) *runtimeapi.Image {
+func item(img imagestore.Image) *runtimeapi.Image {
 	uid, name := plan.ImageUser(img.Config.Config.User)
 	return &runtimeapi.Image{
 		Id: img.ID, RepoTags: img.Tags, RepoDigests: img.Digests, Size: img.Size, Uid: uid, Username: name,
@@ -83,17 +76,14 @@ func item(img *imagestore.Image) *runtimeapi.Image {
 
 // ListImages lists the images that pass the filter.
 func (s *Service) ListImages(_ context.Context, req *runtimeapi.ListImagesRequest) (*runtimeapi.ListImagesResponse, error) {
-	return &runtimeapi.ListImagesResponse{Images: s.items(req.GetFilter())}, nil
+	return &runtimeapi.ListImagesResponse{Images: page.Each(item)(s.matching(req.GetFilter()))}, nil
 }
 
 // StreamImages is ListImages in pieces.
 func (s *Service) StreamImages(req *runtimeapi.StreamImagesRequest, out runtimeapi.ImageService_StreamImagesServer) error {
-	for part := range slices.Chunk(s.items(req.GetFilter()), perMessage) {
-		if err := out.Send(&runtimeapi.StreamImagesResponse{Images: part}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return page.Send(s.matching(req.GetFilter()), page.Each(item), func(part []*runtimeapi.Image) error {
+		return out.Send(&runtimeapi.StreamImagesResponse{Images: part})
+	})
 }
 
 // ImageStatus is the status of one image; an image that is not there is an
@@ -115,7 +105,7 @@ func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequ
 		// pull: one that finds the image missing mends it. People are told.
 		return &runtimeapi.ImageStatusResponse{}, nil
 	}
-	resp := &runtimeapi.ImageStatusResponse{Image: item(&img)}
+	resp := &runtimeapi.ImageStatusResponse{Image: item(img)}
 	if req.GetVerbose() {
 		resp.Info, err = info(&img, s.store.LayersOf(&img))
 	}

@@ -8,6 +8,23 @@ import (
 	"github.com/varve-cri/varve/cri/record"
 )
 
+// CheckPodFilter refuses a state that no pod can be in: an empty list would read
+// as "there is none".
+func CheckPodFilter(f *runtimeapi.PodSandboxFilter) error {
+	if _, ok := runtimeapi.PodSandboxState_name[int32(f.GetState().GetState())]; !ok {
+		return invalid("filter.state.state", "%d is not known", f.GetState().GetState())
+	}
+	return nil
+}
+
+// CheckContainerFilter is CheckPodFilter for containers.
+func CheckContainerFilter(f *runtimeapi.ContainerFilter) error {
+	if _, ok := runtimeapi.ContainerState_name[int32(f.GetState().GetState())]; !ok {
+		return invalid("filter.state.state", "%d is not known", f.GetState().GetState())
+	}
+	return nil
+}
+
 // MatchPod says whether a pod passes a filter: every field that is set must
 // match. An id may be a prefix.
 func MatchPod(f *runtimeapi.PodSandboxFilter, p *record.Pod) bool {

@@ -166,6 +166,9 @@ func (r *create) volumes(context.Context) error {
 }
 
 func (r *create) publish(context.Context) error {
+	// Who finds it in a list from here on waits until it is told of.
+	r.c.lock <- struct{}{}
+	defer r.c.lock.Release()
 	if err := r.s.table.addContainer(r.c); err != nil {
 		return fmt.Errorf("the pod was removed meanwhile: %w", err)
 	}

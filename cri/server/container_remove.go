@@ -27,7 +27,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 		return err
 	}
 	s.table.dropContainer(c)
-	s.event(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, c.id, c.pod)
+	s.gone(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, c.id, c.pod, rec.Config)
 	return nil
 }
 

@@ -179,7 +179,7 @@ func (r *start) failed(cause error) {
 		klog.ErrorS(err, "Failed start is not on record", "container", r.c.id)
 	}
 	r.c.ready.Store(nil)
+	r.s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, r.c.id, r.c.pod)
 	r.c.exited.close()
 	r.c.tidied.close()
-	r.s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, r.c.id, r.c.pod)
 }

@@ -1,46 +1,65 @@
 package server
 
 import (
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/event"
-	"github.com/varve-cri/varve/cri/plan"
 )
 
+// reconnect is how long after its start a daemon keeps what it has found for
+// listeners of the one before it: a kubelet tries again every few seconds.
+const reconnect = time.Minute
+
 // event tells listeners what happened to a container, or to a pod (whose
-// events carry the pod's id, as the kubelet expects).
+// events carry the pod's id, as the kubelet expects). Events of one object are
+// in order because whoever changes it sends them before the next may: under the
+// object's lock, or before what that waits for.
 func (s *Server) event(t runtimeapi.ContainerEventType, id string, p *pod) {
+	s.gone(t, id, p, nil)
+}
+
+// gone is event with the configuration of what was deleted.
+func (s *Server) gone(t runtimeapi.ContainerEventType, id string, p *pod, config proto.Message) {
 	if s.events.Idle() {
 		return
 	}
-	e := &runtimeapi.ContainerEventResponse{
-		ContainerId: id, ContainerEventType: t, CreatedAt: time.Now().UnixNano(),
-		PodSandboxStatus: plan.PodStatus(p.rec.Load()),
-	}
-	for _, c := range p.list() {
-		e.ContainersStatuses = append(e.ContainersStatuses, plan.ContainerStatus(c.rec.Load()))
-	}
-	s.events.Send(e)
+	s.events.Send(func() *event.Event {
+		e := &event.Event{Type: t, ID: id, At: time.Now().UnixNano(), Pod: p.rec.Load(), Gone: config}
+		for _, c := range p.list() {
+			e.Containers = append(e.Containers, c.rec.Load())
+		}
+		return e
+	})
 }
 
-// GetContainerEvents streams what happens to containers from now on.
+// GetContainerEvents streams what happens to containers and pods from now on,
+// and, for a minute after the daemon's start, what it found to have happened
+// while there was none. A listener that is too slow is told so at the end: it
+// has to list anew.
 func (s *Server) GetContainerEvents(_ *runtimeapi.GetEventsRequest, out runtimeapi.RuntimeService_GetContainerEventsServer) error {
-	ch := s.events.Subscribe()
-	defer s.events.Leave(ch)
+	l := s.events.Listen()
+	defer l.Leave()
+	// Whoever waits for the stream's header knows that it listens.
+	if err := out.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
 	for {
-		select {
-		case <-out.Context().Done():
+		e, err := l.Next(out.Context())
+		var behind *event.BehindError
+		switch {
+		case errors.As(err, &behind):
+			return coded(codes.ResourceExhausted, "container events: %w", err)
+		case err != nil: // the caller has gone
 			return nil
-		case e, ok := <-ch:
-			if !ok {
-				return coded(codes.ResourceExhausted, "container events: the listener is more than %d behind", event.Backlog)
-			}
-			if err := out.Send(e); err != nil {
-				return err
-			}
+		}
+		if err := out.Send(e.Message()); err != nil {
+			return err
 		}
 	}
 }

@@ -118,38 +118,3 @@ func TestReopenLog(t *testing.T) {
 	}
 	waitLog(t, pc, "main", "tick")
 }
-
-func TestEvents(t *testing.T) {
-	n := newNode(t)
-	n.pull()
-	stream, err := n.GetContainerEvents(n.ctx(), &runtimeapi.GetEventsRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n.s.events.Idle() {
-		time.Sleep(time.Millisecond)
-	}
-	pc := podConfig(t)
-	pod := n.pod(pc)
-	id := n.run(pod, pc, containerConfig(pc, "main", "exit", "0"))
-	n.exit(id)
-	if _, err := n.RemoveContainer(n.ctx(), &runtimeapi.RemoveContainerRequest{ContainerId: id}); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for range 6 {
-		e, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		who := "pod"
-		if e.GetContainerId() == id {
-			who = "container"
-		}
-		got = append(got, who+" "+strings.TrimSuffix(strings.TrimPrefix(e.GetContainerEventType().String(), "CONTAINER_"), "_EVENT"))
-	}
-	wanted := "pod CREATED, pod STARTED, container CREATED, container STARTED, container STOPPED, container DELETED"
-	if s := strings.Join(got, ", "); s != wanted {
-		t.Errorf("events %s", s)
-	}
-}

@@ -7,6 +7,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/page"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 )
@@ -57,56 +58,65 @@ func (s *Server) matchingContainers(id, podID string, match func(*record.Contain
 	return out
 }
 
-func (s *Server) podItems(f *runtimeapi.PodSandboxFilter) []*runtimeapi.PodSandbox {
-	list := s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPod(f, r) })
-	items := make([]*runtimeapi.PodSandbox, 0, len(list))
-	for _, p := range list {
-		items = append(items, plan.PodItem(p.rec.Load()))
+// podRecords is the pods that pass as they are at this moment: what is made of
+// them later shows one state, however long the list takes to be sent.
+func (s *Server) podRecords(f *runtimeapi.PodSandboxFilter) []*record.Pod {
+	match := func(r *record.Pod) bool { return plan.MatchPod(f, r) }
+	var out []*record.Pod
+	for _, p := range s.matchingPods(f.GetId(), match) {
+		if r := p.rec.Load(); match(r) { // it may have changed since
+			out = append(out, r)
+		}
 	}
-	return items
+	return out
 }
 
-func (s *Server) containerItems(f *runtimeapi.ContainerFilter) []*runtimeapi.Container {
-	list := s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainer(f, r) })
-	items := make([]*runtimeapi.Container, 0, len(list))
-	for _, c := range list {
-		items = append(items, plan.ContainerItem(c.rec.Load()))
+// containerRecords is podRecords for containers.
+func (s *Server) containerRecords(f *runtimeapi.ContainerFilter) []*record.Container {
+	match := func(r *record.Container) bool { return plan.MatchContainer(f, r) }
+	var out []*record.Container
+	for _, c := range s.matchingContainers(f.GetId(), f.GetPodSandboxId(), match) {
+		if r := c.rec.Load(); match(r) {
+			out = append(out, r)
+		}
 	}
-	return items
+	return out
 }
 
 // ListPodSandbox lists the pods that pass the filter.
 func (s *Server) ListPodSandbox(_ context.Context, req *runtimeapi.ListPodSandboxRequest) (*runtimeapi.ListPodSandboxResponse, error) {
-	return &runtimeapi.ListPodSandboxResponse{Items: s.podItems(req.GetFilter())}, nil
+	if err := plan.CheckPodFilter(req.GetFilter()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.ListPodSandboxResponse{Items: page.Each(plan.PodItem)(s.podRecords(req.GetFilter()))}, nil
 }
 
 // StreamPodSandboxes is ListPodSandbox in pieces.
 func (s *Server) StreamPodSandboxes(req *runtimeapi.StreamPodSandboxesRequest, out runtimeapi.RuntimeService_StreamPodSandboxesServer) error {
-	return chunks(s.podItems(req.GetFilter()), func(part []*runtimeapi.PodSandbox) error {
+	if err := plan.CheckPodFilter(req.GetFilter()); err != nil {
+		return err
+	}
+	return page.Send(s.podRecords(req.GetFilter()), page.Each(plan.PodItem), func(part []*runtimeapi.PodSandbox) error {
 		return out.Send(&runtimeapi.StreamPodSandboxesResponse{PodSandboxes: part})
 	})
 }
 
 // ListContainers lists the containers that pass the filter.
 func (s *Server) ListContainers(_ context.Context, req *runtimeapi.ListContainersRequest) (*runtimeapi.ListContainersResponse, error) {
-	return &runtimeapi.ListContainersResponse{Containers: s.containerItems(req.GetFilter())}, nil
+	if err := plan.CheckContainerFilter(req.GetFilter()); err != nil {
+		return nil, err
+	}
+	return &runtimeapi.ListContainersResponse{Containers: page.Each(plan.ContainerItem)(s.containerRecords(req.GetFilter()))}, nil
 }
 
 // StreamContainers is ListContainers in pieces.
 func (s *Server) StreamContainers(req *runtimeapi.StreamContainersRequest, out runtimeapi.RuntimeService_StreamContainersServer) error {
-	return chunks(s.containerItems(req.GetFilter()), func(part []*runtimeapi.Container) error {
+	if err := plan.CheckContainerFilter(req.GetFilter()); err != nil {
+		return err
+	}
+	return page.Send(s.containerRecords(req.GetFilter()), page.Each(plan.ContainerItem), func(part []*runtimeapi.Container) error {
 		return out.Send(&runtimeapi.StreamContainersResponse{Containers: part})
 	})
-}
-
-// chunks sends a list in messages of a size that no limit minds.
-func chunks[T any](list []T, send func([]T) error) error {
-	for part := range slices.Chunk(list, 100) {
-		if err := send(part); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // PodSandboxStatus is the status of one pod.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/runtime/cgroup"
@@ -62,13 +63,24 @@ func (s *Server) watchPause(p *pod, client *shim.Client) {
 	if errors.Is(client.Err(), shim.ErrClosed) {
 		return
 	}
-	_ = s.changePod(p, tryToSave, func(r *record.Pod) error {
+	err := s.changePod(p, tryToSave, func(r *record.Pod) error {
 		if r.State != record.PodReady {
 			return r.CheckStartable() // being stopped anyway
 		}
 		r.PausePID = 0
 		return r.MarkStopped("its pause process has ended")
 	})
+	if err != nil {
+		return
+	}
+	// Under the lock, and not once the pod is removed: its end must not be told
+	// after that.
+	locked, err := s.lockPod(context.Background(), p.id)
+	if err != nil {
+		return
+	}
+	defer locked.lock.Release()
+	s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, p.id, p)
 }
 
 // stopPause ends the pause process and removes its cgroup. It is idempotent.

@@ -202,6 +202,8 @@ func (r *podRun) ready(context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.pod.lock <- struct{}{} // as in the creation of a container
+	defer r.pod.lock.Release()
 	r.s.table.addPod(r.pod)
 	r.s.event(runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, r.pod.id, r.pod)
 	r.s.event(runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, r.pod.id, r.pod)

@@ -179,7 +179,7 @@ func (s *Server) removePod(ctx context.Context, p *pod) error {
 		return err
 	}
 	s.table.dropPod(p)
-	s.event(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, p.id, p)
+	s.gone(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, p.id, p, rec.Config)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
@@ -61,9 +62,11 @@ func (s *Server) Restore() (<-chan struct{}, error) {
 		}
 		containers = append(containers, c)
 	}
+	s.events.Keep()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer s.events.KeepFor(reconnect)
 		for _, b := range loaded.Bad {
 			s.setAside(b)
 		}
@@ -194,6 +197,7 @@ func (s *Server) goneShim(c *container) {
 	if err != nil {
 		klog.ErrorS(err, "Failed start is not on record", "container", c.id)
 	}
+	s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.id, c.pod)
 	c.exited.close()
 	c.tidied.close()
 }

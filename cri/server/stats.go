@@ -9,6 +9,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/page"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/stats"
@@ -45,22 +46,29 @@ func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStat
 	return &runtimeapi.ContainerStatsResponse{Stats: s.stats.Container(c.rec.Load(), &c.layer, time.Now().Add(stats.FirstMeasure))}, nil
 }
 
-func (s *Server) statsItems(f *runtimeapi.ContainerStatsFilter) []*runtimeapi.ContainerStats {
-	list := s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainerStats(f, r) })
+func (s *Server) statsOf(f *runtimeapi.ContainerStatsFilter) []*container {
+	return s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainerStats(f, r) })
+}
+
+// readStats makes a reader of statistics that waits for new layers' sizes
+// until one moment, however often it is called.
+func (s *Server) readStats() func([]*container) []*runtimeapi.ContainerStats {
 	deadline := time.Now().Add(stats.FirstMeasure)
-	return gather(list, func(c *container) *runtimeapi.ContainerStats {
-		return s.stats.Container(c.rec.Load(), &c.layer, deadline)
-	})
+	return func(list []*container) []*runtimeapi.ContainerStats {
+		return gather(list, func(c *container) *runtimeapi.ContainerStats {
+			return s.stats.Container(c.rec.Load(), &c.layer, deadline)
+		})
+	}
 }
 
 // ListContainerStats is the use of the containers that pass the filter.
 func (s *Server) ListContainerStats(_ context.Context, req *runtimeapi.ListContainerStatsRequest) (*runtimeapi.ListContainerStatsResponse, error) {
-	return &runtimeapi.ListContainerStatsResponse{Stats: s.statsItems(req.GetFilter())}, nil
+	return &runtimeapi.ListContainerStatsResponse{Stats: s.readStats()(s.statsOf(req.GetFilter()))}, nil
 }
 
 // StreamContainerStats is ListContainerStats in pieces.
 func (s *Server) StreamContainerStats(req *runtimeapi.StreamContainerStatsRequest, out runtimeapi.RuntimeService_StreamContainerStatsServer) error {
-	return chunks(s.statsItems(req.GetFilter()), func(part []*runtimeapi.ContainerStats) error {
+	return page.Send(s.statsOf(req.GetFilter()), s.readStats(), func(part []*runtimeapi.ContainerStats) error {
 		return out.Send(&runtimeapi.StreamContainerStatsResponse{ContainerStats: part})
 	})
 }
@@ -88,20 +96,26 @@ func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxSt
 	return &runtimeapi.PodSandboxStatsResponse{Stats: s.podStats(p, time.Now().Add(stats.FirstMeasure))}, nil
 }
 
-func (s *Server) podStatsItems(f *runtimeapi.PodSandboxStatsFilter) []*runtimeapi.PodSandboxStats {
-	list := s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPodStats(f, r) })
+func (s *Server) podStatsOf(f *runtimeapi.PodSandboxStatsFilter) []*pod {
+	return s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPodStats(f, r) })
+}
+
+// readPodStats is readStats for pods.
+func (s *Server) readPodStats() func([]*pod) []*runtimeapi.PodSandboxStats {
 	deadline := time.Now().Add(stats.FirstMeasure)
-	return gather(list, func(p *pod) *runtimeapi.PodSandboxStats { return s.podStats(p, deadline) })
+	return func(list []*pod) []*runtimeapi.PodSandboxStats {
+		return gather(list, func(p *pod) *runtimeapi.PodSandboxStats { return s.podStats(p, deadline) })
+	}
 }
 
 // ListPodSandboxStats is the use of the pods that pass the filter.
 func (s *Server) ListPodSandboxStats(_ context.Context, req *runtimeapi.ListPodSandboxStatsRequest) (*runtimeapi.ListPodSandboxStatsResponse, error) {
-	return &runtimeapi.ListPodSandboxStatsResponse{Stats: s.podStatsItems(req.GetFilter())}, nil
+	return &runtimeapi.ListPodSandboxStatsResponse{Stats: s.readPodStats()(s.podStatsOf(req.GetFilter()))}, nil
 }
 
 // StreamPodSandboxStats is ListPodSandboxStats in pieces.
 func (s *Server) StreamPodSandboxStats(req *runtimeapi.StreamPodSandboxStatsRequest, out runtimeapi.RuntimeService_StreamPodSandboxStatsServer) error {
-	return chunks(s.podStatsItems(req.GetFilter()), func(part []*runtimeapi.PodSandboxStats) error {
+	return page.Send(s.podStatsOf(req.GetFilter()), s.readPodStats(), func(part []*runtimeapi.PodSandboxStats) error {
 		return out.Send(&runtimeapi.StreamPodSandboxStatsResponse{PodSandboxStats: part})
 	})
 }
