@@ -22,6 +22,7 @@ type Config struct {
 
 	Cgroup   Cgroup   `json:"cgroup"`
 	Network  Network  `json:"network"`
+	CDI      CDI      `json:"cdi"`
 	Images   Images   `json:"images"`
 	Runtime  Runtime  `json:"runtime"`
 	Limits   Limits   `json:"limits"`
@@ -69,6 +70,14 @@ type DefaultNetwork struct {
 	Firewall bool `json:"firewall"`
 	// DataDir is where host-local keeps its leases. Default: <cacheDir>/leases.
 	DataDir string `json:"dataDir"`
+}
+
+// CDI says where the Container Device Interface has its files.
+type CDI struct {
+	// SpecDirs hold the specifications of devices; a later directory's devices
+	// hide an earlier one's. They need not be there, and are looked at whenever a
+	// container names a device. Default: /etc/cdi, /var/run/cdi.
+	SpecDirs []string `json:"specDirs"`
 }
 
 // Images says where images come from and which are kept.

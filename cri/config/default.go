@@ -25,6 +25,9 @@ func (c *Config) Complete() {
 	set(&c.Cgroup.Parent, "/varve")
 
 	c.completeNetwork()
+	if c.CDI.SpecDirs == nil {
+		c.CDI.SpecDirs = []string{"/etc/cdi", "/var/run/cdi"}
+	}
 	if c.Images.RegistryConfigDirs == nil {
 		c.Images.RegistryConfigDirs = []string{"/etc/varve/certs.d"}
 	}

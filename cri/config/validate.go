@@ -47,7 +47,7 @@ func (c *Config) validatePaths() error {
 		dirs  []string
 	}{
 		{"network.binDirs", c.Network.BinDirs}, {"images.registryConfigDirs", c.Images.RegistryConfigDirs},
-		{"images.credentialHelperDirs", c.Images.CredentialHelperDirs},
+		{"images.credentialHelperDirs", c.Images.CredentialHelperDirs}, {"cdi.specDirs", c.CDI.SpecDirs},
 	} {
 		for i, d := range list.dirs {
 			if err := absolute(fmt.Sprintf("%s[%d]", list.field, i), d); err != nil {

@@ -23,6 +23,16 @@ import (
 // thread in the kernel that nothing can get out.
 const maxProbes = 256
 
+// errBusy is a look that was not begun.
+var errBusy error = busy{}
+
+type busy struct{}
+
+func (busy) Error() string { return "too many host paths do not answer" }
+
+// GRPCStatus gives the code.
+func (b busy) GRPCStatus() *status.Status { return status.New(codes.ResourceExhausted, b.Error()) }
+
 // Checker looks at host paths. The zero value with a Limit is ready.
 type Checker struct {
 	Limit  time.Duration // of one request's looks together
@@ -36,31 +46,38 @@ func (c *Checker) Check(ctx context.Context, sources []plan.Source) error {
 	if len(sources) == 0 {
 		return nil
 	}
-	if c.probes.Add(1) > maxProbes {
-		c.probes.Add(-1)
-		return status.Errorf(codes.ResourceExhausted, "%s: %s: too many host paths do not answer", sources[0].Field, sources[0].Path)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("no answer within %v: %w", c.Limit, context.DeadlineExceeded))
-	defer cancel()
 	var at atomic.Int32
-	done := make(chan error, 1)
-	go func() {
-		defer c.probes.Add(-1)
+	stuck := func() plan.Source { return sources[at.Load()] }
+	return c.look(ctx, stuck, func() error {
 		for i := range sources {
 			at.Store(int32(i))
 			if err := check(sources[i]); err != nil {
-				done <- err
-				return
+				return err
 			}
 		}
-		done <- nil
+		return nil
+	})
+}
+
+// look does what may hang on a thread of its own, and waits for it until the
+// limit. The error then names what it hangs on.
+func (c *Checker) look(ctx context.Context, at func() plan.Source, do func() error) error {
+	if c.probes.Add(1) > maxProbes {
+		c.probes.Add(-1)
+		return fmt.Errorf("%s: %s: %w", at().Field, at().Path, errBusy)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Limit, fmt.Errorf("no answer within %v: %w", c.Limit, context.DeadlineExceeded))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer c.probes.Add(-1)
+		done <- do()
 	}()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		src := sources[at.Load()]
-		return fmt.Errorf("%s: %s: %w", src.Field, src.Path, context.Cause(ctx))
+		return fmt.Errorf("%s: %s: %w", at().Field, at().Path, context.Cause(ctx))
 	}
 }
 

@@ -32,6 +32,10 @@ func planContainer(in *ContainerInput) (*ContainerPlan, error) {
 	if p.User, err = resolveUser(sc, in.Image.User, in.Passwd, in.Group); err != nil {
 		return nil, err
 	}
+	if err := checkEdits(in.Devices); err != nil {
+		return nil, err
+	}
+	p.User.Groups = editGroups(in.Devices, p.User.Groups)
 	if p.Seccomp, err = seccompChoice(sc, in.Handler); err != nil {
 		return nil, err
 	}
@@ -87,8 +91,6 @@ func checkContainer(in *ContainerInput) error {
 		return invalid("config.windows", "this is a Linux node")
 	case c.GetImage().GetImage() == "":
 		return invalid("config.image.image", "is empty")
-	case len(c.CDIDevices) > 0:
-		return invalid("config.CDI_devices[0]", "%q: this node has no CDI devices", c.CDIDevices[0].GetName())
 	case sc.GetPrivileged() && !in.PodConfig.GetLinux().GetSecurityContext().GetPrivileged():
 		return invalid(securityField+"privileged", "the pod is not privileged")
 	}

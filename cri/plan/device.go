@@ -29,6 +29,20 @@ func devices(in *ContainerInput, p *ContainerPlan) error {
 	for i, d := range linux.Devices {
 		at[d.Path] = i
 	}
+	add := func(dev specs.LinuxDevice, access string) {
+		if j, ok := at[dev.Path]; ok {
+			linux.Devices[j] = dev
+		} else {
+			at[dev.Path] = len(linux.Devices)
+			linux.Devices = append(linux.Devices, dev)
+		}
+		if access == "" || dev.Type == "p" {
+			return
+		}
+		linux.Resources.Devices = append(linux.Resources.Devices, specs.LinuxDeviceCgroup{
+			Allow: true, Type: dev.Type, Major: &dev.Major, Minor: &dev.Minor, Access: access,
+		})
+	}
 	for i, d := range in.Config.Devices {
 		field := fmt.Sprintf("config.devices[%d].", i)
 		access, err := deviceAccess(field+"permissions", d.GetPermissions())
@@ -40,19 +54,10 @@ func devices(in *ContainerInput, p *ContainerPlan) error {
 			return err
 		}
 		for _, dev := range found {
-			if j, ok := at[dev.Path]; ok {
-				linux.Devices[j] = dev
-			} else {
-				at[dev.Path] = len(linux.Devices)
-				linux.Devices = append(linux.Devices, dev)
-			}
-			major, minor := dev.Major, dev.Minor
-			linux.Resources.Devices = append(linux.Resources.Devices, specs.LinuxDeviceCgroup{
-				Allow: true, Type: dev.Type, Major: &major, Minor: &minor, Access: access,
-			})
+			add(dev, access)
 		}
 	}
-	return nil
+	return editDevices(in, p.User, add)
 }
 
 // findDevices looks at one entry of the request and moves what it finds from

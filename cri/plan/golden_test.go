@@ -15,7 +15,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	cdi "tags.cncf.io/container-device-interface/specs-go"
+
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/record"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -205,6 +208,41 @@ func TestContainerGolden(t *testing.T) {
 				{ContainerPath: "/proc/meminfo", HostPath: "/lxcfs/meminfo"},
 			}
 		},
+		"mapped-volumes": func(in *ContainerInput) {
+			ids := []*runtimeapi.IDMapping{{ContainerId: 0, HostId: 100000, Length: 65536}}
+			in.Config.Mounts = []*runtimeapi.Mount{
+				{ContainerPath: "/data/deep", HostPath: "/h/deep", Readonly: true, UidMappings: ids, GidMappings: ids},
+				{ContainerPath: "/plain", HostPath: "/h/plain"},
+				{ContainerPath: "/image", Image: &runtimeapi.ImageSpec{Image: "sha256:11"}, Readonly: true},
+			}
+			in.Volumes = map[int]string{2: "sha256:11"}
+		},
+		"cdi": func(in *ContainerInput) {
+			mode := os.FileMode(0o620)
+			uid := uint32(7)
+			sc(in).RunAsUser = &runtimeapi.Int64Value{Value: 1000}
+			in.Config.Envs = []*runtimeapi.KeyValue{{Key: "GPU", Value: []byte("none")}}
+			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/data", HostPath: "/h/data"}}
+			in.Devices = []record.Edits{
+				{From: "vendor.com/gpu", ContainerEdits: cdi.ContainerEdits{
+					Env:    []string{"GPU=all", "LIB=/lib/gpu"},
+					Mounts: []*cdi.Mount{{HostPath: "/lib/gpu-1.so", ContainerPath: "/lib/gpu.so", Options: []string{"ro", "nosuid", "bind"}}},
+				}},
+				{From: "vendor.com/gpu=0", ContainerEdits: cdi.ContainerEdits{
+					DeviceNodes: []*cdi.DeviceNode{
+						{Path: "/dev/gpu0", HostPath: "/dev/fuse", Permissions: "rw"},
+						{Path: "/dev/full", Type: "u", Major: 99, Minor: 1, FileMode: &mode, UID: &uid},
+						{Path: "/dev/null-of-gpu", Type: "c", Major: 1, Minor: 3, Permissions: "none"},
+						{Path: "/dev/events", Type: "p"},
+					},
+					AdditionalGIDs: []uint32{0, 44, 1001},
+					Mounts: []*cdi.Mount{
+						{HostPath: "tmpfs", ContainerPath: "/run/gpu", Type: "tmpfs", Options: []string{"size=1m", "nosuid"}},
+						{HostPath: "/lib/gpu-2.so", ContainerPath: "/lib/gpu.so", Options: []string{"ro", "rbind", "rslave"}},
+					},
+				}},
+			}
+		},
 		"host-dev": func(in *ContainerInput) {
 			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/dev", HostPath: "/dev"}, {ContainerPath: "/sys", HostPath: "/sys"}}
 		},
@@ -235,7 +273,6 @@ func TestContainerErrors(t *testing.T) {
 		"no command":      {func(in *ContainerInput) { in.Image.Entrypoint, in.Image.Cmd = nil, nil }, "config.command: is empty"},
 		"NUL argument":    {func(in *ContainerInput) { in.Config.Args = []string{"a\x00"} }, "config.command: argument 1"},
 		"empty program":   {func(in *ContainerInput) { in.Config.Command = []string{""} }, "config.command[0]"},
-		"CDI":             {func(in *ContainerInput) { in.Config.CDIDevices = []*runtimeapi.CDIDevice{{Name: "v/g=0"}} }, "config.CDI_devices[0]"},
 		"windows":         {func(in *ContainerInput) { in.Config.Windows = &runtimeapi.WindowsContainerConfig{} }, "config.windows"},
 		"privileged":      {func(in *ContainerInput) { sc(in).Privileged = true }, "privileged: the pod is not"},
 		"log climbs":      {func(in *ContainerInput) { in.Config.LogPath = "../x.log" }, "config.log_path: \"../x.log\" climbs"},
@@ -321,6 +358,32 @@ func TestTargetThatDoesNotRun(t *testing.T) {
 	}
 }
 
+func TestEditErrors(t *testing.T) {
+	for want, e := range map[string]cdi.ContainerEdits{
+		"its createContainer hook /bin/hook: hooks are not implemented": {Hooks: []*cdi.Hook{{HookName: "createContainer", Path: "/bin/hook"}}},
+		"its intelRdt is not implemented":                               {IntelRdt: &cdi.IntelRdt{ClosID: "x"}},
+		"its network device eth7 is not implemented":                    {NetDevices: []*cdi.LinuxNetDevice{{HostInterfaceName: "eth7", Name: "net0"}}},
+		"env.value: HOME holds a line break":                            {Env: []string{"HOME=x\ny"}},
+		"mount of /h on /proc/self: containerPath":                      {Mounts: []*cdi.Mount{{HostPath: "/h", ContainerPath: "/proc/self"}}},
+		"mount of h on /x: hostPath":                                    {Mounts: []*cdi.Mount{{HostPath: "h", ContainerPath: "/x"}}},
+		"option \"fly\" is not known":                                   {Mounts: []*cdi.Mount{{HostPath: "/h", ContainerPath: "/x", Options: []string{"ro", "fly"}}}},
+		"type \"nfs\" is neither":                                       {Mounts: []*cdi.Mount{{HostPath: "/h", ContainerPath: "/x", Type: "nfs"}}},
+		"its mount on /first is where config.mounts[0] goes":            {Mounts: []*cdi.Mount{{HostPath: "/h", ContainerPath: "/first/"}}},
+		"device node /dev/none: stat /dev/none":                         {DeviceNodes: []*cdi.DeviceNode{{Path: "/dev/none"}}},
+		"device node /dev/x: /dev/dir is a directory":                   {DeviceNodes: []*cdi.DeviceNode{{Path: "/dev/x", HostPath: "/dev/dir"}}},
+		"/dev/fuse is of type c on the host, not b":                     {DeviceNodes: []*cdi.DeviceNode{{Path: "/dev/fuse", Type: "b"}}},
+		"\"dev/x\" is not a path for a device":                          {DeviceNodes: []*cdi.DeviceNode{{Path: "dev/x", Type: "c", Major: 1}}},
+	} {
+		_, err := Container(input(func(in *ContainerInput) {
+			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/first", HostPath: "/f"}}
+			in.Devices = []record.Edits{{From: "v.com/c=d", ContainerEdits: e}}
+		}))
+		if err == nil || !strings.HasPrefix(err.Error(), "CDI device v.com/c=d: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
+
 func TestMountErrors(t *testing.T) {
 	for want, m := range map[string]*runtimeapi.Mount{
 		"container_path: \"data\" is not":              {ContainerPath: "data", HostPath: "/h"},
@@ -333,8 +396,10 @@ func TestMountErrors(t *testing.T) {
 		"recursive_read_only: is set without":          {ContainerPath: "/a", HostPath: "/h", RecursiveReadOnly: true},
 		"recursive_read_only: is set with propagation": {ContainerPath: "/a", HostPath: "/h", RecursiveReadOnly: true, Readonly: true, Propagation: 1},
 		"mount_options[0]: \"suid\"":                   {ContainerPath: "/a", HostPath: "/h", MountOptions: []string{"suid"}},
-		"uidMappings":                                  {ContainerPath: "/a", HostPath: "/h", UidMappings: []*runtimeapi.IDMapping{{}}},
-		"gidMappings":                                  {ContainerPath: "/a", HostPath: "/h", GidMappings: []*runtimeapi.IDMapping{{}}},
+		"uidMappings: range 0 is empty":                {ContainerPath: "/a", HostPath: "/h", UidMappings: []*runtimeapi.IDMapping{{}}},
+		"uidMappings: no ids":                          {ContainerPath: "/a", HostPath: "/h", GidMappings: []*runtimeapi.IDMapping{{Length: 1}}},
+		"gidMappings: no ids":                          {ContainerPath: "/a", HostPath: "/h", UidMappings: []*runtimeapi.IDMapping{{Length: 1}}},
+		"gidMappings: ranges 0 and 1 overlap":          {ContainerPath: "/a", HostPath: "/h", UidMappings: []*runtimeapi.IDMapping{{Length: 1}}, GidMappings: []*runtimeapi.IDMapping{{Length: 9}, {ContainerId: 8, HostId: 100, Length: 2}}},
 		"image_sub_path":                               {ContainerPath: "/a", HostPath: "/h", ImageSubPath: "x"},
 		"is that of config.mounts[0] too":              {ContainerPath: "/first/", HostPath: "/h"},
 	} {

@@ -6,6 +6,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/runtime/idmap"
 )
 
 // ContainerInput is all that a container's plan depends on.
@@ -17,6 +19,8 @@ type ContainerInput struct {
 	Image     ocispec.ImageConfig
 	// Volumes are the ids of the images that Config.Mounts name, by index.
 	Volumes map[int]string
+	// Devices is what the CDI devices that Config names do.
+	Devices []record.Edits
 	Passwd  []byte // the image's /etc/passwd and /etc/group; nil without one
 	Group   []byte
 	Handler config.Handler // of the pod, resolved by Config.Handler
@@ -79,8 +83,8 @@ type ContainerPlan struct {
 	Seccomp    SeccompChoice
 	// Mounts is what ContainerStatus.mounts shows.
 	Mounts []*runtimeapi.Mount
-	// Volumes are the images to be mounted, in the order of the spec's mounts of
-	// type "image".
+	// Volumes are what is mounted before the start and handed over, in the order
+	// of the spec's mounts: those of type "image", and those with mappings.
 	Volumes []Volume `json:",omitempty"`
 	// Sources are the host paths that must be there, to be looked at (with a
 	// deadline: one may be on a dead NFS server) before anything is made.
@@ -90,11 +94,15 @@ type ContainerPlan struct {
 	Notes []string
 }
 
-// Volume is an image that is mounted into a container.
+// Volume is an image, or a path of the host with other owners than its files
+// have there.
 type Volume struct {
-	Field   string // "config.mounts[2].image"
-	ImageID string
-	SubPath string // what of the image; empty is all
+	Field    string        // "config.mounts[2].image"
+	ImageID  string        `json:",omitempty"`
+	SubPath  string        `json:",omitempty"` // what of the image; empty is all
+	HostPath string        `json:",omitempty"` // instead of an image
+	UIDs     []idmap.Range `json:",omitempty"` // of HostPath
+	GIDs     []idmap.Range `json:",omitempty"`
 }
 
 // User is the identity of the first process.

@@ -12,28 +12,39 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 )
 
-// containerMounts is the default mounts, without those that the request has
-// one of its own for, and then the request's, parents first.
+// containerMounts is the default mounts, without those that the request or one
+// of its devices has one of its own for, and then theirs, ordered so that a mount
+// comes after those of the directories above it.
 func containerMounts(in *ContainerInput, p *ContainerPlan) ([]specs.Mount, error) {
-	asked, err := requestMounts(in, p)
-	if err != nil {
+	asked := &askedMounts{at: map[string]int{}, volumes: map[string]Volume{}}
+	if err := asked.request(in, p); err != nil {
 		return nil, err
 	}
-	replaced := make(map[string]bool, len(asked))
-	for _, m := range asked {
-		replaced[m.Destination] = true
+	if err := asked.devices(in, p); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(asked.mounts, func(a, b specs.Mount) int {
+		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
+	})
+	for _, m := range asked.mounts {
+		if v, ok := asked.volumes[m.Destination]; ok {
+			p.Volumes = append(p.Volumes, v)
+		}
+	}
+	if len(p.Volumes) > maxVolumes {
+		return nil, invalid("config.mounts", "%d image and idmapped volumes, more than %d", len(p.Volumes), maxVolumes)
 	}
 	out := slices.DeleteFunc(defaultMounts(in), func(m specs.Mount) bool {
 		for dir := m.Destination; dir != "/"; dir = path.Dir(dir) {
 			// One below another that is replaced (/dev/shm, when the request
 			// mounts the host's /dev) is not wanted either.
-			if replaced[dir] {
+			if _, ok := asked.at[dir]; ok {
 				return true
 			}
 		}
 		return false
 	})
-	return append(out, asked...), nil
+	return append(out, asked.mounts...), nil
 }
 
 func defaultMounts(in *ContainerInput) []specs.Mount {
@@ -76,12 +87,20 @@ func defaultMounts(in *ContainerInput) []specs.Mount {
 	return out
 }
 
-// requestMounts plans config.mounts, ordered so that a mount comes after those
-// of the directories above it.
-func requestMounts(in *ContainerInput, p *ContainerPlan) ([]specs.Mount, error) {
-	out := make([]specs.Mount, 0, len(in.Config.Mounts))
-	volumes := map[string]Volume{} // by destination
-	seen := make(map[string]int, len(in.Config.Mounts))
+// askedMounts are the mounts that are not a container's own.
+type askedMounts struct {
+	mounts  []specs.Mount
+	at      map[string]int    // index in mounts, by destination
+	volumes map[string]Volume // by destination
+}
+
+func (a *askedMounts) add(m specs.Mount) {
+	a.at[m.Destination] = len(a.mounts)
+	a.mounts = append(a.mounts, m)
+}
+
+// request plans config.mounts.
+func (a *askedMounts) request(in *ContainerInput, p *ContainerPlan) error {
 	for i, m := range in.Config.Mounts {
 		field := fmt.Sprintf("config.mounts[%d].", i)
 		var mount specs.Mount
@@ -92,33 +111,26 @@ func requestMounts(in *ContainerInput, p *ContainerPlan) ([]specs.Mount, error) 
 			mount, err = imageMount(field, m, in.Volumes[i], in.Host)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if first, ok := seen[mount.Destination]; ok {
-			return nil, invalid(field+"container_path", "%s is that of config.mounts[%d] too", mount.Destination, first)
+		if first, ok := a.at[mount.Destination]; ok {
+			return invalid(field+"container_path", "%s is that of config.mounts[%d] too", mount.Destination, first)
 		}
-		seen[mount.Destination] = i
-		out = append(out, mount)
+		a.add(mount)
 		if m.GetImage() != nil {
-			volumes[mount.Destination] = Volume{Field: field + "image", ImageID: in.Volumes[i], SubPath: m.ImageSubPath}
+			a.volumes[mount.Destination] = Volume{Field: field + "image", ImageID: in.Volumes[i], SubPath: m.ImageSubPath}
 			p.Mounts = append(p.Mounts, toldMount(m, in.Volumes[i]))
 			continue
+		}
+		if len(mount.UIDMappings) > 0 {
+			a.volumes[mount.Destination] = Volume{
+				Field: field + "host_path", HostPath: m.HostPath, UIDs: ranges(mount.UIDMappings), GIDs: ranges(mount.GIDMappings),
+			}
 		}
 		p.Sources = append(p.Sources, Source{Field: field + "host_path", Path: m.HostPath, Propagation: m.Propagation})
 		p.Mounts = append(p.Mounts, m)
 	}
-	slices.SortStableFunc(out, func(a, b specs.Mount) int {
-		return cmp.Compare(strings.Count(a.Destination, "/"), strings.Count(b.Destination, "/"))
-	})
-	for _, m := range out {
-		if v, ok := volumes[m.Destination]; ok {
-			p.Volumes = append(p.Volumes, v)
-		}
-	}
-	if len(p.Volumes) > maxVolumes {
-		return nil, invalid("config.mounts", "%d image volumes, more than %d", len(p.Volumes), maxVolumes)
-	}
-	return out, nil
+	return nil
 }
 
 func requestMount(field string, m *runtimeapi.Mount, host *Host) (specs.Mount, error) {
@@ -134,16 +146,16 @@ func requestMount(field string, m *runtimeapi.Mount, host *Host) (specs.Mount, e
 		return none, invalid(field+"host_path", "is empty")
 	case !path.IsAbs(m.HostPath) || strings.Contains(m.HostPath, "\x00"):
 		return none, invalid(field+"host_path", "%q is not an absolute path", m.HostPath)
-	case len(m.UidMappings) > 0:
-		return none, invalid(field+"uidMappings", "this node has no user namespaces for pods")
-	case len(m.GidMappings) > 0:
-		return none, invalid(field+"gidMappings", "this node has no user namespaces for pods")
 	}
 	options, err := mountOptions(field, m, host)
 	if err != nil {
 		return none, err
 	}
-	return specs.Mount{Destination: target, Type: "bind", Source: m.HostPath, Options: options}, nil
+	uids, gids, err := mountMappings(field, m)
+	if err != nil {
+		return none, err
+	}
+	return specs.Mount{Destination: target, Type: "bind", Source: m.HostPath, Options: options, UIDMappings: uids, GIDMappings: gids}, nil
 }
 
 func mountOptions(field string, m *runtimeapi.Mount, host *Host) ([]string, error) {

@@ -130,6 +130,9 @@ func environment(in *ContainerInput, home string) ([]string, error) {
 		}
 		put(kv.GetKey(), kv.GetKey()+"="+value)
 	}
+	if err := editEnv(in.Devices, put); err != nil {
+		return nil, err
+	}
 	if _, ok := at["HOME"]; !ok {
 		if strings.ContainsAny(home, "\n\x00") {
 			home = "/"

@@ -105,7 +105,7 @@ func TestImageVolumeErrors(t *testing.T) {
 			in.Volumes[i] = "sha256:11"
 		}
 	}))
-	if err == nil || !strings.Contains(err.Error(), "image volumes, more than") {
+	if err == nil || !strings.Contains(err.Error(), "volumes, more than") {
 		t.Errorf("too many volumes: %v", err)
 	}
 }

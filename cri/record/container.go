@@ -62,6 +62,9 @@ type Container struct {
 	// Mounts is what the status shows. nil when it is just what Config has.
 	Mounts []*runtimeapi.Mount `json:"-"`
 
+	// Devices is what the CDI devices of the request do.
+	Devices []Edits `json:"devices,omitempty"`
+
 	Duties []Duty `json:"duties,omitempty"`
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/runtime/idmap"
 )
 
 // CreateContainer makes a container: an image, a read-write layer and a
@@ -99,6 +100,9 @@ func (r *create) resolve(context.Context) error {
 	if len(img.Digests) > 0 {
 		rec.ImageRef = img.Digests[0]
 	}
+	if rec.Devices, err = r.s.devices.Resolve(rec.Config.GetCDIDevices()); err != nil {
+		return err
+	}
 	return r.s.resolveVolumes(rec)
 }
 
@@ -140,7 +144,9 @@ func (r *create) forget(context.Context) error {
 func (r *create) layer(context.Context) error {
 	var volumes []string
 	for _, v := range r.c.ready.Load().plan.Volumes {
-		volumes = append(volumes, v.ImageID)
+		if v.ImageID != "" {
+			volumes = append(volumes, v.ImageID)
+		}
 	}
 	err := r.s.images.CreateRW(r.c.id, r.image.ID, volumes...)
 	if errors.Is(err, imagestore.ErrNotFound) {
@@ -153,10 +159,13 @@ func (r *create) layer(context.Context) error {
 }
 
 // volumes tries what the start is going to mount, so that the caller of Create
-// hears of a sub path that is not there.
-func (r *create) volumes(context.Context) error {
+// hears of a sub path that is not there and of a file system that cannot show
+// other owners.
+func (r *create) volumes(ctx context.Context) error {
+	var spaces idmap.Spaces
+	defer spaces.Close()
 	for _, v := range r.c.ready.Load().plan.Volumes {
-		f, err := r.s.mountVolume(r.c.id, v)
+		f, err := r.s.mountVolume(ctx, r.c.id, v, &spaces)
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ type start struct {
 	group  *cgroup.Group
 	plan   *rtplan.Plan
 	root   *os.File
-	images []*os.File // detached mounts of the image volumes
+	images []*os.File // detached mounts of the image volumes and of those with other owners
 	pidns  *os.File   // the PID namespace that it shares; nil with one of its own
 	client *shim.Client
 	pid    int

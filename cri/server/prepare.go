@@ -44,7 +44,7 @@ func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*
 	}
 	cp, err := plan.Container(&plan.ContainerInput{
 		ID: rec.ID, Config: rec.Config, PodConfig: pr.Config, Pod: *facts,
-		Volumes: volumesOf(rec), Image: img.Config.Config, Passwd: passwd, Group: group, Handler: handler, Host: s.host,
+		Volumes: volumesOf(rec), Devices: rec.Devices, Image: img.Config.Config, Passwd: passwd, Group: group, Handler: handler, Host: s.host,
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/cdi"
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/debt"
 	"github.com/varve-cri/varve/cri/event"
@@ -60,6 +61,7 @@ type Server struct {
 	settled chan struct{} // closed when the network has no attachment from before that nobody owns
 	seccomp seccomp.Cache
 	paths   hostpath.Checker
+	devices *cdi.Registry
 	stats   *stats.Reader
 	begun   time.Time
 }
@@ -75,6 +77,7 @@ func New(o Options) (*Server, error) {
 		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
 	s.spaces = namespace.NewPool(spareNetworks)
+	s.devices = cdi.New(o.Config.CDI.SpecDirs)
 	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()
 	s.debts.Pay = s.payDebt
 	return s, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/runtime/idmap"
 )
 
 // Image volumes (KEP-4639): the images are found at the creation, leased with the
@@ -56,8 +57,12 @@ func volumesOf(rec *record.Container) map[int]string {
 	return ids
 }
 
-// mountVolume gives an image that the container leases, as a detached mount.
-func (s *Server) mountVolume(id string, v plan.Volume) (*os.File, error) {
+// mountVolume gives an image that the container leases, or a path of the host with
+// other owners, as a detached mount.
+func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spaces *idmap.Spaces) (*os.File, error) {
+	if v.HostPath != "" {
+		return s.paths.Mapped(ctx, v, spaces)
+	}
 	f, err := s.images.MountVolume(id, v.ImageID, v.SubPath)
 	switch {
 	case err == nil:
@@ -68,10 +73,12 @@ func (s *Server) mountVolume(id string, v plan.Volume) (*os.File, error) {
 	return nil, &plan.VolumeError{Field: v.Field, Err: err}
 }
 
-// volumes mounts the container's image volumes.
-func (r *start) volumes(context.Context) error {
+// volumes mounts what the container is handed.
+func (r *start) volumes(ctx context.Context) error {
+	var spaces idmap.Spaces
+	defer spaces.Close()
 	for _, v := range r.ready.plan.Volumes {
-		f, err := r.s.mountVolume(r.c.id, v)
+		f, err := r.s.mountVolume(ctx, r.c.id, v, &spaces)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,8 @@ func Up() (*Suite, error) {
 	// By its own name the registry gets credentials, which a mirror does not.
 	config := filepath.Join(dir, "suite.yaml")
 	text := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}], dockerConfig: %[2]s/config.json, credentialHelperDirs: [%[2]s]}\n"+
-		"network: {binDirs: [%[2]s/bin, /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni]}\n", registry.Host, dir)
+		"network: {binDirs: [%[2]s/bin, /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni]}\n"+
+		"cdi: {specDirs: [%[2]s/cdi-static, %[2]s/cdi]}\n", registry.Host, dir)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,14 @@ var kernelCommands = map[string]command{
 		_, err = f.Read(make([]byte, 1))
 		return err
 	},
+	// openfor r|w NAME opens, and does nothing with it.
+	"openfor": func(args []string) error {
+		f, err := os.OpenFile(args[1], map[string]int{"r": os.O_RDONLY, "w": os.O_WRONLY}[args[0]], 0)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	},
 	// mknod NAME MAJOR MINOR makes a character device.
 	"mknod": func(args []string) error {
 		major, _ := strconv.Atoi(args[1])

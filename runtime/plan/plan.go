@@ -48,7 +48,8 @@ type Root struct {
 }
 
 // Image is the type of a mount that arrives as a descriptor, as the root does:
-// the nth of the list is the nth of the descriptors. It is always read-only.
+// the nth of the list is the nth of the descriptors. It shows an image, or a path
+// of the host with other owners (idmapped).
 const Image = "image"
 
 // Mount is one mount inside the container, in the order of the list.

@@ -138,6 +138,7 @@ func TestMountErrors(t *testing.T) {
 		`mounts[0].options: "size=1" is unknown to a bind mount`:  {Destination: "/x", Source: "/x", Options: []string{"rbind", "size=1"}},
 		`mounts[0].destination: procfs is mounted once, on /proc`: {Destination: "/x", Type: "proc"},
 		`mounts[0].options: an image is mounted read-only`:        {Destination: "/x", Type: "image", Source: "i", Options: []string{"nosuid"}},
+		`mounts[0].uidMappings: a new mount has no other owners`:  {Destination: "/x", Type: "tmpfs", UIDMappings: make([]specs.LinuxIDMapping, 1)},
 		`mounts[0].options: mounts do not spread from an image`:   {Destination: "/x", Type: "image", Source: "i", Options: []string{"ro", "rshared"}},
 		// CVE-2019-16884
 		`mount image on /proc: only procfs may be mounted there`:                  {Destination: "/proc", Type: "image", Options: []string{"ro"}},
@@ -152,6 +153,22 @@ func TestMountErrors(t *testing.T) {
 		if _, err := Compile("x", spec, Options{CgroupV1: []string{"/elsewhere"}}); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
+	}
+}
+
+// A bind mount with mappings is made by who has the user namespace; all else of it
+// is as with any other.
+func TestMappedMount(t *testing.T) {
+	ids := []specs.LinuxIDMapping{{HostID: 100000, Size: 1}}
+	spec := load(t, "kubernetes")
+	spec.Mounts = []specs.Mount{{Destination: "/x", Source: "/h", Type: "bind", Options: []string{"rbind", "rslave", "rw"}, UIDMappings: ids, GIDMappings: ids}}
+	p, err := Compile("x", spec, Options{CgroupV2: "/sys/fs/cgroup/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := plan.Mount{Target: "/x", Type: plan.Image, Source: "/h", Recursive: true, Propagation: unix.MS_SLAVE | unix.MS_REC}
+	if got := p.Mounts[0]; !reflect.DeepEqual(got, want) || p.Images() != 1 {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -96,10 +96,6 @@ func mount(field string, in *specs.Mount) (plan.Mount, error) {
 	switch {
 	case m.Target == "/":
 		return m, fmt.Errorf("%s.destination: %q is the root itself", field, in.Destination)
-	case len(in.UIDMappings) > 0:
-		return m, fmt.Errorf("%s.uidMappings: not supported", field)
-	case len(in.GIDMappings) > 0:
-		return m, fmt.Errorf("%s.gidMappings: not supported", field)
 	}
 	if slices.Contains(in.Options, "bind") || slices.Contains(in.Options, "rbind") || m.Type == "none" {
 		m.Type = "bind"
@@ -112,9 +108,16 @@ func mount(field string, in *specs.Mount) (plan.Mount, error) {
 	if m.Type == plan.Image {
 		return m, image(field, &m)
 	}
+	mapped := len(in.UIDMappings) > 0 || len(in.GIDMappings) > 0
 	if m.Type == "bind" {
 		m.AttrClear &^= unix.MOUNT_ATTR_RDONLY
+		if mapped {
+			m.Type = plan.Image // whoever has the user namespace makes it
+		}
 		return m, absolute(field+".source", in.Source)
+	}
+	if mapped {
+		return m, fmt.Errorf("%s.uidMappings: a new mount has no other owners", field)
 	}
 	if m.Type == "" {
 		return m, fmt.Errorf("%s.type: missing", field)
