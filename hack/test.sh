@@ -20,12 +20,14 @@ VARVE_BIN=$PWD/bin
 export VARVE_BIN
 hack/kubelet-build.sh >/dev/null
 
-units=$(go list ./... | grep -v -e /e2e/pod -e /e2e/container -e /e2e/image -e /e2e/crash -e /e2e/immunity -e /e2e/kubelet)
+# The packages whose tests have a node of their own.
+nodes="./e2e/kubelet $(grep -rl --include=*_test.go 'harness\.Main(' e2e | xargs -n1 dirname | sort -u | sed 's|^|./|')"
+units=$(go list ./... | grep -vxF -f <(go list $nodes))
 groups=(-- go test $units)
 # The race detector needs cgo and so a C compiler; where there is none, the tests above have run without it.
 if command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ]; then
 	groups+=(-- env CGO_ENABLED=1 go test -race ./imagestore/... ./cri/...)
 fi
-# Each of these packages has a node of its own, so they may run side by side.
-groups+=(-- go test -count=1 -timeout 15m ./e2e/pod ./e2e/container ./e2e/image ./e2e/crash ./e2e/immunity ./e2e/kubelet)
+# They may run side by side.
+groups+=(-- go test -count=1 -timeout 15m $nodes)
 exec go run ./hack/testsum "${groups[@]}"
