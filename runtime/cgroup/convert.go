@@ -3,6 +3,8 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/cgroups"
@@ -16,12 +18,12 @@ func (g *Group) convert(res *specs.LinuxResources) (*cgroups.Resources, error) {
 	if res == nil {
 		return r, nil
 	}
-	if len(res.Unified) > 0 && g.host.mode != V2 {
-		return nil, fmt.Errorf("resources.unified: this host uses cgroup %s: %w", g.host.mode, ErrNoController)
-	}
-	for key := range res.Unified {
+	for _, key := range sortedKeys(res.Unified) {
 		if err := checkUnified(key); err != nil {
 			return nil, err
+		}
+		if c, _, _ := strings.Cut(key, "."); !slices.Contains(g.host.v2Controllers, c) {
+			return nil, fmt.Errorf("resources.unified: %q: this host's cgroups are %s, and %s is not in the v2 hierarchy: %w", key, g.host.mode, c, ErrNoController)
 		}
 	}
 	r.Unified = res.Unified
@@ -58,13 +60,14 @@ func (g *Group) convert(res *specs.LinuxResources) (*cgroups.Resources, error) {
 
 // checkUnified lets a unified key be a controller's file and nothing else:
 // "cgroup." files would let a spec kill, freeze or re-shape the group, and
-// with a path a pod would leave its own limits (CVE-2023-6476).
+// with a path a pod would leave its own limits (CVE-2023-6476). memory.reclaim
+// (Linux 5.19) is something to do, not something to set.
 func checkUnified(key string) error {
 	controller, _, ok := strings.Cut(key, ".")
 	switch {
 	case !ok || strings.ContainsAny(key, "/\n") || strings.HasPrefix(key, "."):
 		return fmt.Errorf("resources.unified: %q is not of the form controller.parameter", key)
-	case controller == "cgroup":
+	case controller == "cgroup" || key == "memory.reclaim":
 		return fmt.Errorf("resources.unified: %q is not a limit", key)
 	}
 	return nil
@@ -132,6 +135,8 @@ func throttles(list []specs.LinuxThrottleDevice) []*cgroups.ThrottleDevice {
 	}
 	return out
 }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
 // set stores what p points to, if it points.
 func set[T any](dst, p *T) {

@@ -36,6 +36,11 @@ func (m Mode) String() string {
 // that no cgroup file system is mounted.
 func Detect() Mode { return theHost().mode }
 
+// UnifiedControllers returns the controllers that are in the v2 hierarchy: all
+// of a v2 host's, few or none of a hybrid one's. Only their files can be set by
+// resources.unified.
+func UnifiedControllers() []string { return theHost().v2Controllers }
+
 // defaultRoot is where nearly every host mounts its cgroups. When a hierarchy
 // is mounted at several places, one below it is preferred.
 const defaultRoot = "/sys/fs/cgroup"

@@ -18,7 +18,9 @@ import (
 // When one cannot be set, the values before are written back, so that a group
 // never keeps half of an update; per-device limits of block devices, and device
 // rules, which come last, are not taken back. Devices are touched only when
-// res.Devices is not empty; then the list is complete, as in Create.
+// res.Devices is not empty; then the list is complete, as in Create. A memory
+// limit below what is in use and cannot be freed is an *InUseError, and nothing
+// is killed for it.
 func (g *Group) Set(res *specs.LinuxResources) error {
 	if err := g.check("set"); err != nil {
 		return err
@@ -30,9 +32,12 @@ func (g *Group) Set(res *specs.LinuxResources) error {
 	if res != nil && len(res.Devices) > 0 {
 		r.SkipDevices, r.Devices = false, deviceRules(res.Devices)
 	}
-	before := g.snapshot(r)
+	if err := g.makeRoom(r.Memory); err != nil {
+		return fmt.Errorf("cgroup %s: %w", g.path, err)
+	}
+	before := g.save(r)
 	if err := g.apply(r); err != nil {
-		return errors.Join(fmt.Errorf("cgroup %s: %w", g.path, err), before.restore())
+		return errors.Join(fmt.Errorf("cgroup %s: %w", g.path, g.inUse(r.Memory, err)), g.Restore(before))
 	}
 	return nil
 }
@@ -63,7 +68,24 @@ func (g *Group) apply(r *cgroups.Resources) error {
 			return fmt.Errorf("set %s: %w", l.controller, err)
 		}
 	}
-	return nil
+	return g.applyUnified(r.Unified)
+}
+
+// applyUnified sets what a hybrid host's v2 hierarchy has the controller of.
+func (g *Group) applyUnified(unified map[string]string) error {
+	if len(unified) == 0 {
+		return nil
+	}
+	var controllers []string
+	for key := range unified {
+		c, _, _ := strings.Cut(key, ".")
+		controllers = append(controllers, c)
+	}
+	slices.Sort(controllers)
+	if err := g.enable(slices.Compact(controllers)); err != nil {
+		return err
+	}
+	return setV2(g.v2, &cgroups.Resources{Unified: unified, SkipDevices: true})
 }
 
 // v1Limit is how the limits of one v1 controller are set.
