@@ -124,7 +124,7 @@ func assemble(cfg *config.Config) (*server.Server, *imagestore.Store, func(), er
 }
 
 func hostFacts(cfg *config.Config) (*plan.Host, error) {
-	facts, notes, err := host.Read(cfg, host.Cgroups{Unified: cgroup.Detect() == cgroup.V2, SwapLimit: swapLimit()})
+	facts, notes, err := host.Read(cfg, host.Cgroups{Unified: cgroup.UnifiedControllers(), SwapLimit: swapLimit()})
 	for _, n := range notes {
 		klog.InfoS("Degraded on this node", "what", n)
 	}

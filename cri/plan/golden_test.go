@@ -77,7 +77,7 @@ func weakHost() *Host {
 	h.Capabilities = without(h.Capabilities, "CAP_SYS_RESOURCE")
 	h.Restrict = Restrict{OOMScoreAdj: true, Rlimits: true, Capabilities: true}
 	h.Rlimits = map[string]uint64{"nofile": 20000}
-	h.UnifiedCgroup, h.SwapLimit = false, false
+	h.Unified, h.SwapLimit = []string{"hugetlb"}, false
 	return h
 }
 
@@ -85,7 +85,7 @@ func strongHost() *Host {
 	return &Host{
 		Capabilities: append([]string{"CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME"}, defaultCapabilities...),
 		Restrict:     Restrict{Capabilities: true}, Rlimits: map[string]uint64{"nofile": 1 << 20},
-		UnifiedCgroup: true, SwapLimit: true, RecursiveRO: true, Devices: fakeDevices{},
+		Unified: []string{"cpu", "hugetlb", "memory"}, SwapLimit: true, RecursiveRO: true, Devices: fakeDevices{},
 		MaskedPaths: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
 	}
 }
@@ -329,7 +329,7 @@ func TestContainerErrors(t *testing.T) {
 		"unified on v1": {func(in *ContainerInput) {
 			in.Host = weakHost()
 			in.Config.Linux.Resources.Unified = map[string]string{"memory.max": "1"}
-		}, "no cgroup v2"},
+		}, `unified: "memory.max": this node has no controller memory in a cgroup v2 hierarchy`},
 		"device missing": {func(in *ContainerInput) { in.Config.Devices = []*runtimeapi.Device{{HostPath: "/dev/none"}} }, "config.devices[0].host_path: stat /dev/none"},
 		"device access": {func(in *ContainerInput) {
 			in.Config.Devices = []*runtimeapi.Device{{HostPath: "/dev/fuse", Permissions: "rx"}}

@@ -43,17 +43,17 @@ type PodFacts struct {
 
 // Host is the facts of this node. It is read once at the start and shared.
 type Host struct {
-	Capabilities  []string          // the daemon's bounding set, "CAP_CHOWN" ...
-	Restrict      Restrict          // config.Limits, resolved for this node
-	OOMScoreAdj   int               // the daemon's own
-	Rlimits       map[string]uint64 // hard limits of the daemon, by name as in config.RlimitNames
-	UnifiedCgroup bool              // resources.unified can be applied: cgroup v2 only
-	SwapLimit     bool              // the memory controller counts swap
-	RecursiveRO   bool              // mount_setattr(AT_RECURSIVE), Linux 5.12
-	AppArmor      bool
-	SELinux       bool
-	MaskedPaths   []string // what of this machine is masked beside DefaultMaskedPaths
-	Devices       DeviceFinder
+	Capabilities []string          // the daemon's bounding set, "CAP_CHOWN" ...
+	Restrict     Restrict          // config.Limits, resolved for this node
+	OOMScoreAdj  int               // the daemon's own
+	Rlimits      map[string]uint64 // hard limits of the daemon, by name as in config.RlimitNames
+	Unified      []string          // cgroup controllers whose files resources.unified can set: all on v2, few on hybrid
+	SwapLimit    bool              // the memory controller counts swap
+	RecursiveRO  bool              // mount_setattr(AT_RECURSIVE), Linux 5.12
+	AppArmor     bool
+	SELinux      bool
+	MaskedPaths  []string // what of this machine is masked beside DefaultMaskedPaths
+	Devices      DeviceFinder
 }
 
 // Restrict is what a node without CAP_SYS_RESOURCE degrades, and how: see

@@ -40,7 +40,7 @@ func process(in *ContainerInput, p *ContainerPlan) (*specs.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	adj, note, err := oomScoreAdj("config.linux.resources", c.GetLinux().GetResources(), in.Host)
+	adj, note, err := OOMScoreAdj("config.linux.resources", c.GetLinux().GetResources(), in.Host)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +176,9 @@ func workingDir(asked, image string) (string, error) {
 	return dir, nil
 }
 
-// oomScoreAdj is always set: what is not asked for is 0, not the daemon's own.
-func oomScoreAdj(field string, r *runtimeapi.LinuxContainerResources, host *Host) (int, string, error) {
+// OOMScoreAdj is always set: what is not asked for is 0, not the daemon's own.
+// The note says what the node's limits made of it.
+func OOMScoreAdj(field string, r *runtimeapi.LinuxContainerResources, host *Host) (int, string, error) {
 	adj := r.GetOomScoreAdj()
 	if adj < -1000 || adj > 1000 {
 		return 0, "", invalid(field+".oom_score_adj", "%d is not between -1000 and 1000", adj)

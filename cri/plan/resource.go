@@ -1,11 +1,16 @@
 package plan
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/resource"
 )
 
 // Resources turns the CRI's resources into the spec's, for a new container and
@@ -19,32 +24,90 @@ func Resources(field string, r *runtimeapi.LinuxContainerResources, host *Host) 
 		return nil, err
 	}
 	out := &specs.LinuxResources{CPU: cpu(r), Memory: memory(r, host)}
+	var err error
+	if out.HugepageLimits, err = hugepages(field, r); err != nil {
+		return nil, err
+	}
+	out.Unified, err = unified(field, r, host)
+	return out, err
+}
+
+func hugepages(field string, r *runtimeapi.LinuxContainerResources) ([]specs.LinuxHugepageLimit, error) {
+	var out []specs.LinuxHugepageLimit
+	seen := make(map[string]bool, len(r.HugepageLimits))
 	for i, h := range r.HugepageLimits {
+		field := field + ".hugepage_limits[" + strconv.Itoa(i) + "].page_size"
 		if !pageSize.MatchString(h.GetPageSize()) {
-			return nil, invalid(field+".hugepage_limits["+strconv.Itoa(i)+"].page_size", "%q is not a size such as 2MB", h.GetPageSize())
+			return nil, invalid(field, "%q is not a size such as 2MB", h.GetPageSize())
 		}
-		out.HugepageLimits = append(out.HugepageLimits, specs.LinuxHugepageLimit{Pagesize: h.GetPageSize(), Limit: h.GetLimit()})
-	}
-	if len(r.Unified) == 0 {
-		return out, nil
-	}
-	if !host.UnifiedCgroup {
-		return nil, invalid(field+".unified", "this node has no cgroup v2 controllers")
-	}
-	out.Unified = make(map[string]string, len(r.Unified))
-	for k, v := range r.Unified {
-		// The key becomes a file name in the container's cgroup.
-		if !cgroupFile.MatchString(k) {
-			return nil, invalid(field+".unified", "%q is not a cgroup file", k)
+		if seen[h.GetPageSize()] {
+			return nil, invalid(field, "%s is given twice", h.GetPageSize())
 		}
-		out.Unified[k] = v
+		seen[h.GetPageSize()] = true
+		out = append(out, specs.LinuxHugepageLimit{Pagesize: h.GetPageSize(), Limit: h.GetLimit()})
 	}
 	return out, nil
 }
 
+// unified checks the keys, which become file names in the container's cgroup:
+// each must be a limit of a controller that this node has in its v2 hierarchy.
+func unified(field string, r *runtimeapi.LinuxContainerResources, host *Host) (map[string]string, error) {
+	if len(r.Unified) == 0 {
+		return nil, nil
+	}
+	field += ".unified"
+	out := make(map[string]string, len(r.Unified))
+	for _, k := range slices.Sorted(maps.Keys(r.Unified)) {
+		v := r.Unified[k]
+		controller, _, _ := strings.Cut(k, ".")
+		switch {
+		case !cgroupFile.MatchString(k):
+			return nil, invalid(field, "%.60q is not a cgroup file", k)
+		case controller == "cgroup" || k == "memory.reclaim":
+			return nil, invalid(field, "%q is not a limit", k)
+		case !slices.Contains(host.Unified, controller):
+			return nil, invalid(field, "%q: this node has no controller %s in a cgroup v2 hierarchy", k, controller)
+		case v == "" || len(v) > 4096 || strings.ContainsRune(v, 0):
+			return nil, invalid(field, "%q: %.60q is not a value", k, v)
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+// PodResources is Resources for a pod's cgroup: what its containers may use
+// together, and the overhead that comes on top of it. parent is what comes
+// before "resources" and "overhead" in the names of the fields. Nothing is set about swap unless it is said: the containers'
+// own limits hold, and a pod's would take away what one of them may have.
+func PodResources(parent string, resources, overhead *runtimeapi.LinuxContainerResources, host *Host) (*specs.LinuxResources, error) {
+	for _, part := range []struct {
+		field string
+		r     *runtimeapi.LinuxContainerResources
+	}{{parent + "resources", resources}, {parent + "overhead", overhead}} {
+		if part.r == nil {
+			continue
+		}
+		if err := checkCPU(part.field, part.r); err != nil {
+			return nil, err
+		}
+		if _, err := hugepages(part.field, part.r); err != nil {
+			return nil, err
+		}
+		if _, err := unified(part.field, part.r, host); err != nil {
+			return nil, err
+		}
+	}
+	sum := resource.Pod(resources, overhead)
+	out, err := Resources(parent+"resources", sum, host)
+	if err == nil && out.Memory != nil && sum.MemorySwapLimitInBytes == 0 {
+		out.Memory.Swap = nil
+	}
+	return out, err
+}
+
 var (
 	pageSize   = regexp.MustCompile(`^[1-9][0-9]{0,5}[KMGT]B$`)
-	cgroupFile = regexp.MustCompile(`^[a-z0-9_]+(\.[a-z0-9_]+)+$`)
+	cgroupFile = regexp.MustCompile(`^[a-z0-9_]+(\.[A-Za-z0-9_]+)+$`) // hugetlb.2MB.max
 	cpuList    = regexp.MustCompile(`^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$`)
 )
 
@@ -61,15 +124,23 @@ func checkResources(field string, r *runtimeapi.LinuxContainerResources) error {
 			return invalid(field+"."+n.name, "%d is below %d", n.value, n.low)
 		}
 	}
-	if r.CpuPeriod != 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1000000) {
-		// kernel/sched/core.c: max_cfs_quota_period, min_cfs_quota_period
-		return invalid(field+".cpu_period", "%d is not between 1000 and 1000000 microseconds", r.CpuPeriod)
-	}
 	if r.CpuQuota > 0 && r.CpuQuota < 1000 {
 		return invalid(field+".cpu_quota", "%d is below 1000 microseconds", r.CpuQuota)
 	}
-	if s, m := r.MemorySwapLimitInBytes, r.MemoryLimitInBytes; s > 0 && m > 0 && s < m {
+	switch s, m := r.MemorySwapLimitInBytes, r.MemoryLimitInBytes; {
+	case s > 0 && m > 0 && s < m:
 		return invalid(field+".memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", s, m)
+	case s > 0 && m <= 0:
+		return invalid(field+".memory_swap_limit_in_bytes", "%d is of memory and swap together, and there is no memory limit", s)
+	}
+	return checkCPU(field, r)
+}
+
+// checkCPU checks what has the same bounds for a pod.
+func checkCPU(field string, r *runtimeapi.LinuxContainerResources) error {
+	if r.CpuPeriod != 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1000000) {
+		// kernel/sched/core.c: max_cfs_quota_period, min_cfs_quota_period
+		return invalid(field+".cpu_period", "%d is not between 1000 and 1000000 microseconds", r.CpuPeriod)
 	}
 	for _, l := range []struct{ name, value string }{{"cpuset_cpus", r.CpusetCpus}, {"cpuset_mems", r.CpusetMems}} {
 		// Bounded: a library expands lists, and "0-4294967295" once took all
@@ -104,7 +175,8 @@ func cpu(r *runtimeapi.LinuxContainerResources) *specs.LinuxCPU {
 }
 
 // memory: a limit without a word on swap means no swap, where swap is counted
-// at all; where it is not, the file is not there and nothing is said.
+// at all; where it is not, the file is not there and nothing is said. On v2 the
+// kubelet's word on swap is the unified key memory.swap.max (NodeSwap).
 func memory(r *runtimeapi.LinuxContainerResources, host *Host) *specs.LinuxMemory {
 	if r.MemoryLimitInBytes == 0 && r.MemorySwapLimitInBytes == 0 {
 		return nil
@@ -114,7 +186,7 @@ func memory(r *runtimeapi.LinuxContainerResources, host *Host) *specs.LinuxMemor
 		v := r.MemoryLimitInBytes
 		m.Limit = &v
 	}
-	if host.SwapLimit {
+	if _, said := r.Unified["memory.swap.max"]; host.SwapLimit && !said {
 		v := r.MemorySwapLimitInBytes
 		if v == 0 {
 			v = r.MemoryLimitInBytes

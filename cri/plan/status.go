@@ -151,9 +151,13 @@ type podInfo struct {
 	Pins         record.Pins     `json:"pinnedNamespaces"`
 	Directory    string          `json:"directory"`
 	CgroupParent string          `json:"cgroupParent"`
-	IPs          []string        `json:"ips,omitempty"`
-	CNIResult    json.RawMessage `json:"cniResult,omitempty"`
-	Duties       []record.Duty   `json:"duties,omitempty"`
+
+	Resources *runtimeapi.LinuxContainerResources `json:"resources,omitempty"`
+	Overhead  *runtimeapi.LinuxContainerResources `json:"overhead,omitempty"`
+
+	IPs       []string        `json:"ips,omitempty"`
+	CNIResult json.RawMessage `json:"cniResult,omitempty"`
+	Duties    []record.Duty   `json:"duties,omitempty"`
 }
 
 // PodInfo is the info map of a verbose status: JSON under the key "info".
@@ -162,6 +166,8 @@ func PodInfo(p *record.Pod, dir string) (map[string]string, error) {
 		PID: p.PausePID, State: p.State, Message: p.Message, Handler: p.Handler, Pins: p.Pins, Directory: dir,
 		CgroupParent: p.CgroupParent, IPs: p.Network.IPs, Duties: p.Duties,
 	}
+	l := p.CurrentLimits()
+	i.Resources, i.Overhead = l.Resources, l.Overhead
 	if json.Valid(p.Network.Result) {
 		i.CNIResult = p.Network.Result
 	}

@@ -64,6 +64,8 @@ type Container struct {
 
 	// Devices is what the CDI devices of the request do.
 	Devices []Edits `json:"devices,omitempty"`
+	// Pending is an update of the resources that has begun and not ended.
+	Pending *Update `json:"pending,omitempty"`
 
 	Duties []Duty `json:"duties,omitempty"`
 }
@@ -132,7 +134,7 @@ func (c *Container) StartFailed(code int32, message string, at time.Time) error 
 func (c *Container) Exit(e Exit) error {
 	switch c.State {
 	case Starting, Running, Unknown:
-		c.State, c.PID = Exited, 0
+		c.State, c.PID, c.Pending = Exited, 0, nil
 		c.ExitCode, c.EndedAt, c.Message = e.Code, e.At.UnixNano(), e.Message
 		// The start is noted when the shim's answer is here; a quick program has
 		// ended by then, and nothing ends before it starts.
@@ -184,16 +186,5 @@ func (c *Container) CheckRunning(verb string) error {
 		return nil
 	default:
 		return containerStateError(c, verb)
-	}
-}
-
-// Update replaces the resources; allowed while the container exists.
-func (c *Container) Update(r *runtimeapi.LinuxContainerResources) error {
-	switch c.State {
-	case Created, Starting, Running:
-		c.Resources = r
-		return nil
-	default:
-		return containerStateError(c, "be updated")
 	}
 }

@@ -35,6 +35,11 @@ type Pod struct {
 	CgroupParent string  `json:"cgroupParent"`        // the pod's cgroup; containers are its children
 	OwnCgroup    bool    `json:"ownCgroup,omitempty"` // varve made CgroupParent and removes it
 
+	// Limits is what the pod is limited to, when that was updated since it was made.
+	Limits *Limits `json:"limits,omitempty"`
+	// Pending is an update of the limits that has begun and not ended.
+	Pending *Update `json:"pending,omitempty"`
+
 	// Duties is what is owed to the host when the pod goes: each is written
 	// down before the thing that it undoes is done.
 	Duties []Duty `json:"duties,omitempty"`

@@ -42,6 +42,18 @@ func (c *container) takeGroup(name string, limits *specs.LinuxResources) (*cgrou
 	return cgroup.Create(name, limits)
 }
 
+// settleGroup returns the group of a container that has not started, with the
+// limits that it has, or without any when it was not made ahead.
+func (c *container) settleGroup(name string) (*cgroup.Group, error) {
+	if p := c.group.Load(); p != nil {
+		<-p.done
+		if p.err == nil {
+			return p.group, nil
+		}
+	}
+	return cgroup.Create(name, nil)
+}
+
 // dropGroup removes the cgroup of a container that has never started.
 func (c *container) dropGroup(name string) error {
 	if p := c.group.Swap(nil); p != nil {

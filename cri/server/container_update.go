@@ -3,80 +3,181 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-
-	"google.golang.org/protobuf/proto"
+	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/resource"
+	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/runtime/cgroup"
 )
 
 // UpdateContainerResources changes a container's limits, all or none. What the
-// request leaves out stays as it is.
+// request leaves out stays as it is. A container's status tells what was asked
+// for, also where the kernel rounds it (memory to pages, shares to a v2 weight):
+// the kubelet compares it with what it asked for.
 func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.UpdateContainerResourcesRequest) (*runtimeapi.UpdateContainerResourcesResponse, error) {
 	c, err := s.lockContainer(ctx, req.GetContainerId())
 	if err != nil {
 		return nil, err
 	}
 	defer c.lock.Release()
+	if req.GetWindows() != nil {
+		return nil, invalid("windows", "this is a Linux node")
+	}
 	if req.GetLinux() == nil {
 		return &runtimeapi.UpdateContainerResourcesResponse{}, nil
 	}
 	rec := c.rec.Load()
-	next := mergeResources(rec.Resources, req.GetLinux())
-	if err := rec.Clone().Update(next); err != nil {
+	u := &update{s: s, c: c, was: rec, next: resource.Merge(rec.Resources, req.GetLinux())}
+	if err := u.run(ctx); err != nil {
 		return nil, err
-	}
-	res, err := plan.Resources("linux", next, s.host)
-	if err != nil {
-		return nil, err
-	}
-	group := cgroup.Open(rec.Cgroup)
-	if rec.State == record.Running {
-		if err := group.Set(res); err != nil {
-			return nil, err
-		}
-	}
-	err = s.changeContainer(c, mustSave, func(r *record.Container) error { return r.Update(next) })
-	if err != nil {
-		return nil, errors.Join(err, s.setBack(rec, group))
-	}
-	if pr := c.ready.Load(); pr != nil {
-		res.Devices = pr.plan.Spec.Linux.Resources.Devices
-		pr.plan.Spec.Linux.Resources = res
 	}
 	return &runtimeapi.UpdateContainerResourcesResponse{}, nil
 }
 
-// setBack gives a running container the limits again that its record has.
-func (s *Server) setBack(rec *record.Container, group *cgroup.Group) error {
-	if rec.State != record.Running {
+// update is one run of UpdateContainerResources. Its methods are the steps.
+type update struct {
+	s           *Server
+	c           *container
+	was         *record.Container
+	next        *runtimeapi.LinuxContainerResources
+	limits      *specs.LinuxResources
+	adj, wasAdj int // oom_score_adj
+	group       *cgroup.Group
+	before      cgroup.Saved
+}
+
+func (u *update) run(ctx context.Context) error {
+	op := step.Op{Verb: "UpdateContainerResources", Object: u.was.Config.GetMetadata().GetName(), ID: u.c.id}
+	return u.s.steps.Run(ctx, op, []step.Step{
+		{Name: "plan", Do: u.plan},
+		{Name: "record", Do: u.begin, Undo: u.giveUp},
+		{Name: "cgroup", Do: u.set, Undo: func(context.Context) error { return u.group.Restore(u.before) }},
+		{Name: "oom score", Do: func(context.Context) error { return u.score(u.adj) }, Undo: func(context.Context) error { return u.score(u.wasAdj) }},
+		{Name: "publish", Do: u.publish},
+	})
+}
+
+func (u *update) plan(context.Context) error {
+	err := u.was.CheckUpdate()
+	if err != nil {
+		return err
+	}
+	if u.limits, err = plan.Resources("linux", u.next, u.s.host); err != nil {
+		return err
+	}
+	if u.adj, _, err = plan.OOMScoreAdj("linux", u.next, u.s.host); err != nil {
+		return err
+	}
+	u.wasAdj, _, err = plan.OOMScoreAdj("linux", u.was.Resources, u.s.host)
+	return err
+}
+
+// begin finds the group and notes what it is limited to now. That goes on file
+// first for a container that runs; the group of one that does not is made anew
+// from the record by the start after a crash.
+func (u *update) begin(context.Context) error {
+	var err error
+	if u.was.State == record.Created {
+		if u.group, err = u.c.settleGroup(u.was.Cgroup); err == nil {
+			u.before, err = u.group.Save(u.limits)
+		}
+		return err
+	}
+	u.group = cgroup.Open(u.was.Cgroup)
+	if u.before, err = u.group.Save(u.limits); err != nil {
+		return err
+	}
+	pending := &record.Update{Next: record.Limits{Resources: u.next}, Before: u.before}
+	return u.s.changeContainer(u.c, mustSave, func(r *record.Container) error { return r.BeginUpdate(pending) })
+}
+
+func (u *update) giveUp(context.Context) error {
+	if u.c.rec.Load().Pending == nil {
 		return nil
 	}
-	was, err := plan.Resources("linux", rec.Resources, s.host)
-	if err == nil {
-		err = group.Set(was)
+	return u.s.changeContainer(u.c, tryToSave, (*record.Container).EndUpdate)
+}
+
+// set tells the kernel. The limits that it refuses are the request's fault.
+func (u *update) set(context.Context) error {
+	err := u.group.Set(u.limits)
+	if errors.Is(err, fs.ErrNotExist) && !u.group.Exists() {
+		return coded(codes.FailedPrecondition, "container %s: has exited meanwhile", u.c.id)
 	}
+	return refused("linux", err)
+}
+
+// refused makes a value that the kernel does not take the fault of the field.
+func refused(field string, err error) error {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE) {
+		return coded(codes.InvalidArgument, "%s: the kernel refuses: %w", field, err)
+	}
+	return err
+}
+
+// score changes the processes that there are; those to come get it from the plan.
+func (u *update) score(adj int) error {
+	if u.adj == u.wasAdj || u.was.State == record.Created {
+		return nil
+	}
+	err := u.group.SetOOMScoreAdj(adj)
+	if err != nil && adj == u.adj { // the undoing is not tried twice
+		err = errors.Join(err, u.group.SetOOMScoreAdj(u.wasAdj))
+	}
+	return err
+}
+
+func (u *update) publish(context.Context) error {
+	err := u.s.changeContainer(u.c, mustSave, func(r *record.Container) error { return r.Update(u.next) })
 	if err != nil {
-		return fmt.Errorf("set the limits back: %w", err)
+		return err
+	}
+	if pr := u.c.ready.Load(); pr != nil {
+		u.limits.Devices = pr.plan.Spec.Linux.Resources.Devices
+		pr.plan.Spec.Linux.Resources, pr.plan.Spec.Process.OOMScoreAdj = u.limits, &u.adj
+	}
+	if p := u.c.proc.Load(); p != nil { // what execs start from
+		next := *p
+		next.OOMScoreAdj = int32(u.adj)
+		u.c.proc.Store(&next)
 	}
 	return nil
 }
 
-// mergeResources puts what the request says over what applies.
-func mergeResources(have, want *runtimeapi.LinuxContainerResources) *runtimeapi.LinuxContainerResources {
-	out := &runtimeapi.LinuxContainerResources{}
-	if have != nil {
-		out = proto.CloneOf(have)
+// finishUpdate ends an update that a daemon before us was in the middle of: it
+// goes on with it, or where that cannot be, takes it back. Then the record and
+// the kernel agree. The caller holds the lock.
+func (s *Server) finishUpdate(c *container) {
+	rec := c.rec.Load()
+	if rec.Pending == nil {
+		return
 	}
-	if len(want.GetHugepageLimits()) > 0 {
-		out.HugepageLimits = nil
+	u := &update{s: s, c: c, was: rec, next: rec.Pending.Next.Resources, before: rec.Pending.Before, group: cgroup.Open(rec.Cgroup)}
+	ctx := context.Background()
+	err := u.plan(ctx)
+	if err == nil {
+		err = errors.Join(u.set(ctx), u.score(u.adj))
 	}
-	proto.Merge(out, want) // sets what is not zero, adds to lists and maps
-	return out
+	if err == nil {
+		err = u.publish(ctx)
+	}
+	if err == nil {
+		klog.InfoS("Update that was cut off is finished", "container", c.id)
+		return
+	}
+	back := errors.Join(u.group.Restore(u.before), u.score(u.wasAdj))
+	if back == nil {
+		back = u.giveUp(ctx)
+	}
+	klog.ErrorS(errors.Join(err, back), "Update that was cut off is taken back", "container", c.id)
 }
 
 // ReopenContainerLog makes the shim go on in a new file at the log's path.
@@ -89,13 +190,4 @@ func (s *Server) ReopenContainerLog(ctx context.Context, req *runtimeapi.ReopenC
 		return nil, err
 	}
 	return &runtimeapi.ReopenContainerLogResponse{}, nil
-}
-
-// UpdatePodSandboxResources is told after the kubelet has resized the pod's
-// cgroup, which is the kubelet's own: nothing is left to do.
-func (s *Server) UpdatePodSandboxResources(_ context.Context, req *runtimeapi.UpdatePodSandboxResourcesRequest) (*runtimeapi.UpdatePodSandboxResourcesResponse, error) {
-	if _, err := s.table.findPod(req.GetPodSandboxId()); err != nil {
-		return nil, err
-	}
-	return &runtimeapi.UpdatePodSandboxResourcesResponse{}, nil
 }

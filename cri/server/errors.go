@@ -49,8 +49,9 @@ func isContextError(err error) bool {
 // that plan does not know get their meaning here.
 func toStatus(err error) error {
 	if _, known := plan.Code(err); !known {
+		var use *cgroup.InUseError
 		switch {
-		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController):
+		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController), errors.As(err, &use):
 			return status.Error(codes.FailedPrecondition, plan.Message(err))
 		case errors.Is(err, shim.ErrUnsupported):
 			return status.Error(codes.Unimplemented, plan.Message(err))

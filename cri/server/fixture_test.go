@@ -136,7 +136,7 @@ func tempDir(t testing.TB, below string) string {
 
 func (n *node) start() {
 	n.t.Helper()
-	facts, _, err := host.Read(n.cfg, host.Cgroups{Unified: rtcgroup.Detect() == rtcgroup.V2})
+	facts, _, err := host.Read(n.cfg, host.Cgroups{Unified: rtcgroup.UnifiedControllers()})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -28,6 +29,10 @@ func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandbo
 	if err != nil {
 		return nil, err
 	}
+	limits, err := s.limitsOf(req.GetConfig(), pl.OwnCgroup)
+	if err != nil {
+		return nil, err
+	}
 	id := newID()
 	rec := &record.Pod{
 		ID: id, Handler: pl.Handler, CreatedAt: time.Now().UnixNano(), State: record.PodPreparing,
@@ -39,7 +44,7 @@ func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandbo
 		if v, ok := s.table.podNames.Load(key); ok {
 			return samePod(v.(*pod).rec.Load(), rec) //nolint:forcetypeassert // *pod only
 		}
-		r := &podRun{s: s, plan: pl, pod: newPod(rec), dir: s.records.PodDir(rec.ID)}
+		r := &podRun{s: s, plan: pl, limits: limits, pod: newPod(rec), dir: s.records.PodDir(rec.ID)}
 		return rec.ID, r.run(ctx)
 	})
 	if err != nil {
@@ -63,11 +68,12 @@ func samePod(have, want *record.Pod) (string, error) {
 
 // podRun is one run of RunPodSandbox. Its methods are the steps.
 type podRun struct {
-	s    *Server
-	plan *plan.PodPlan
-	pod  *pod
-	dir  string
-	net  record.Network
+	s      *Server
+	plan   *plan.PodPlan
+	limits *specs.LinuxResources // of its own cgroup; nil with none
+	pod    *pod
+	dir    string
+	net    record.Network
 }
 
 func (r *podRun) run(ctx context.Context) error {
@@ -76,6 +82,9 @@ func (r *podRun) run(ctx context.Context) error {
 	steps := []step.Step{
 		{Name: "record", Do: r.record, Undo: func(context.Context) error { return r.s.forgetPod(r.pod) }},
 		{Name: "namespaces", Do: r.pin, Undo: func(context.Context) error { return namespace.Unpin(r.nsDir()) }},
+	}
+	if r.limits != nil {
+		steps = append(steps, step.Step{Name: "cgroup", Do: r.limit, Undo: r.unlimit})
 	}
 	if r.plan.Net {
 		// Two steps: DEL is owed as soon as ADD has begun, whether or not it

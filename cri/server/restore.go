@@ -213,6 +213,7 @@ func (s *Server) adoptRunning(ctx context.Context, c *container, client *shim.Cl
 			klog.ErrorS(err, "Shim does not say its state", "container", c.id)
 		}
 	}
+	s.finishUpdate(c)
 	c.client.Store(client)
 	go s.watch(c, client)
 }
@@ -251,6 +252,7 @@ func (s *Server) adoptPod(ctx context.Context, p *pod) {
 	case record.PodPreparing, record.PodRemoving:
 		err = s.removePod(ctx, p)
 	case record.PodReady:
+		s.finishPodUpdate(p)
 		err = s.adoptReady(ctx, p)
 	case record.PodNotReady:
 		if owesStop(rec) {

@@ -11,7 +11,7 @@
 // not watch for events: OOMEventsPath names the file to watch.
 //
 // On a hybrid host a limit goes to the hierarchy that has its controller
-// (hugetlb may live in v2), pressure is read from the v2 group, and kill and
+// (hugetlb may live in v2, and then its unified keys can be set as well), pressure is read from the v2 group, and kill and
 // freeze use the v2 group's core files. A limit whose controller the host
 // does not have is an error (ErrNoController) that names the limit, with one
 // exception: a hugetlb limit of 0 is then ignored, because a kubelet sends one

@@ -65,7 +65,7 @@ func (g *Group) apply(r *cgroups.Resources) error {
 			return fmt.Errorf("set %s: %w", l.controller, ErrNoController)
 		}
 		if err := l.set(dir, r); err != nil {
-			return fmt.Errorf("set %s: %w", l.controller, err)
+			return fmt.Errorf("set %s: %w", l.controller, plain(err))
 		}
 	}
 	return g.applyUnified(r.Unified)
@@ -179,9 +179,25 @@ func setV2(dir string, r *cgroups.Resources) error {
 	}
 	err = m.Set(r)
 	if errors.Is(err, fs.ErrNotExist) && unix.Access(dir, unix.F_OK) == nil {
-		return fmt.Errorf("%w: %w", ErrNoController, err)
+		return fmt.Errorf("%w: %w", ErrNoController, plain(err))
 	}
-	return err
+	return plain(err)
+}
+
+// plainError says what a library's error says in fewer words.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.text }
+func (e *plainError) Unwrap() error { return e.err }
+
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &plainError{strings.ReplaceAll(err.Error(), "failed to ", ""), err}
 }
 
 // enable makes v2 controllers available to g by turning them on in the groups

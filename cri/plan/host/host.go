@@ -20,15 +20,15 @@ import (
 
 // Cgroups is what the cgroup code knows of this node.
 type Cgroups struct {
-	Unified   bool // resources.unified can be applied
-	SwapLimit bool // swap is counted
+	Unified   []string // controllers in the v2 hierarchy
+	SwapLimit bool     // swap is counted
 }
 
 // Read reads the facts. The notes say what the configuration's limits come to
 // here, one sentence each, for the log.
 func Read(cfg *config.Config, cgroups Cgroups) (h *plan.Host, notes []string, err error) {
 	h = &plan.Host{
-		UnifiedCgroup: cgroups.Unified, SwapLimit: cgroups.SwapLimit,
+		Unified: cgroups.Unified, SwapLimit: cgroups.SwapLimit,
 		RecursiveRO: recursiveReadOnly(), AppArmor: appArmor(), SELinux: seLinux(),
 		MaskedPaths: thermalThrottle("/sys/devices/system/cpu"),
 		Devices:     Devices{Dir: "/dev"},

@@ -32,11 +32,11 @@ func TestRead(t *testing.T) {
 	}
 
 	cfg.Limits.RestrictOOMScoreAdj, cfg.Limits.RestrictRlimits, cfg.Limits.RestrictCapabilities = config.Off, config.On, config.Off
-	h, _, err = Read(cfg, Cgroups{Unified: true, SwapLimit: true})
+	h, _, err = Read(cfg, Cgroups{Unified: []string{"memory"}, SwapLimit: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Restrict.OOMScoreAdj || !h.Restrict.Rlimits || h.Restrict.Capabilities || !h.UnifiedCgroup || !h.SwapLimit {
+	if h.Restrict.OOMScoreAdj || !h.Restrict.Rlimits || h.Restrict.Capabilities || !slices.Equal(h.Unified, []string{"memory"}) || !h.SwapLimit {
 		t.Errorf("explicit choices came to %+v", h)
 	}
 }
