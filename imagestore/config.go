@@ -119,6 +119,9 @@ type PullOptions struct {
 	Auth *Auth
 	// Platform overrides the store's; nil does not.
 	Platform *ocispec.Platform
+	// Format is the layer format that the image gets if it is new, one of those
+	// that Store.CheckFormat accepts; "" is the store's own choice.
+	Format string
 	// Operation is the pull as Store.Begin gave it; nil lets Pull begin one.
 	Operation *progress.Pull
 }

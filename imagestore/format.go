@@ -29,6 +29,7 @@ type Format struct {
 type formats struct {
 	drivers map[string]layer.Driver
 	chosen  Format
+	why     error // of EROFS not being there
 }
 
 // openFormats opens the drivers and chooses the format of new images.
@@ -41,7 +42,7 @@ func openFormats(want, scratch string) (formats, error) {
 	f.drivers[FormatOverlay] = directories
 	// Also where it is not chosen: images may be there that were pulled in it.
 	files, why := erofs.New(scratch, directories)
-	if why == nil {
+	if f.why = why; why == nil {
 		f.drivers[FormatErofs] = files
 	}
 	switch {
@@ -97,13 +98,27 @@ func (s *Store) tellUnusable() {
 	}
 }
 
+// CheckFormat says whether images of a layer format can be mounted on this node.
+func (s *Store) CheckFormat(name string) error {
+	switch {
+	case s.formats.drivers[name] != nil:
+		return nil
+	case name == FormatErofs:
+		return fmt.Errorf("layer format %s: this node cannot mount it: %w", name, s.formats.why)
+	}
+	return fmt.Errorf("layer format %q is not known", name)
+}
+
 // formatOf gives the driver for a pull of an image: one that is here keeps its
 // format, because containers may stand on it, unless it cannot be mounted here.
-func (s *Store) formatOf(image digest.Digest) layer.Driver {
+func (s *Store) formatOf(image digest.Digest, want string) layer.Driver {
 	if row := s.db.Snapshot().Images[image]; row != nil {
 		if d := s.formats.drivers[row.Format]; d != nil {
 			return d
 		}
+	}
+	if d := s.formats.drivers[want]; d != nil {
+		return d
 	}
 	return s.formats.drivers[s.formats.chosen.Name]
 }

@@ -2,9 +2,11 @@ package imagestore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -96,6 +98,58 @@ func TestFormatsSideBySide(t *testing.T) {
 	clean(t, s)
 	if left, _ := os.ReadDir(s.path("stacks")); len(left) != 0 {
 		t.Errorf("stacks holds %v", left)
+	}
+}
+
+// A pull may ask for a format: for a new image alone, also when two that want
+// different ones are under way at once.
+func TestPullInAFormat(t *testing.T) {
+	r := newRemote(t)
+	s := open(t)
+	other := FormatOverlay
+	if s.Format().Name == other {
+		other = FormatErofs
+	}
+	if err := s.CheckFormat(other); err != nil {
+		t.Skipf("this node has one format: %v", err)
+	}
+	if err := s.CheckFormat("tape"); err == nil {
+		t.Error("a format that is not known is accepted")
+	}
+	pull := func(name, format string) Image {
+		image, err := s.Pull(t.Context(), r.host()+"/"+name, PullOptions{Format: format})
+		if err != nil {
+			t.Error(err)
+		}
+		return image
+	}
+	r.push("app:v1", picture{layers: [][]byte{tarOf(t, "app")}})
+	image := pull("app:v1", other)
+	if got := formatOfRow(s, image); got != other {
+		t.Errorf("the image is of %s, want %s", got, other)
+	}
+	if again := pull("app:v1", ""); formatOfRow(s, again) != other {
+		t.Errorf("pulled again it is of %s", formatOfRow(s, again))
+	}
+	for round := range 10 {
+		name := fmt.Sprintf("race%d:v1", round)
+		r.push(name, picture{layers: [][]byte{tarOf(t, name)}})
+		var both sync.WaitGroup
+		for _, format := range []string{FormatOverlay, FormatErofs} {
+			both.Go(func() {
+				image := pull(name, format)
+				if err := s.CreateRW(fmt.Sprint(format, round), image.ID); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		for _, format := range []string{FormatOverlay, FormatErofs} {
+			f, err := s.MountRW(fmt.Sprint(format, round))
+			if got := inMount(t, f, err, name); got != name {
+				t.Errorf("read %q", got)
+			}
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type pull struct {
 	store      *Store
 	ref        reference.Reference
 	platform   ocispec.Platform
+	format     string // that the caller wants for a new image
 	repository *registry.Repository
 	op         *progress.Pull
 
@@ -67,7 +68,7 @@ func (s *Store) pull(ctx context.Context, op *progress.Pull, ref string, opt Pul
 	if err != nil {
 		return Image{}, fault.New(Invalid, "read reference", err)
 	}
-	p := &pull{store: s, ref: parsed, platform: s.cfg.Platform, op: op}
+	p := &pull{store: s, ref: parsed, platform: s.cfg.Platform, format: opt.Format, op: op}
 	if opt.Platform != nil {
 		p.platform = *opt.Platform
 	}
@@ -181,7 +182,7 @@ func (p *pull) fetchConfig(ctx context.Context) (err error) {
 	}
 	p.chains = manifest.ChainIDs(p.config.RootFS.DiffIDs)
 	p.histories = manifest.Histories(p.config)
-	p.driver = p.store.formatOf(d.Digest)
+	p.driver = p.store.formatOf(d.Digest, p.format)
 	p.keys = layer.Keys(p.chains, p.driver.Name())
 	return nil
 }
@@ -238,12 +239,17 @@ func (p *pull) commit(joined uint64) (Image, error) {
 		}
 		if old := c.Images[id]; old != nil {
 			row.Pulled = old.Pulled
+			if s.formats.drivers[old.Format] != nil && old.Format != row.Format {
+				// A pull that wants another format was quicker: containers may stand on
+				// what it brought.
+				row.Format, row.StackBytes = old.Format, old.StackBytes
+			}
 			// One image may come under several manifests; the row knows the newest.
 			if err := c.DeleteContent(old.Manifest); err != nil {
 				return err
 			}
 		}
-		for _, k := range p.keys {
+		for _, k := range row.Keys() {
 			if c.Layers[k] == nil {
 				return fmt.Errorf("layer %s is not in the store", k)
 			}

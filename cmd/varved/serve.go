@@ -93,6 +93,15 @@ func assemble(cfg *config.Config) (*server.Server, *imagestore.Store, func(), er
 	}
 	format := images.Format()
 	klog.InfoS("Image layers", "format", format.Name, "reason", format.Reason)
+	for _, name := range cfg.HandlerNames() {
+		h, _ := cfg.Handler(name)
+		if h.LayerFormat == "" {
+			continue
+		}
+		if err := images.CheckFormat(h.LayerFormat); err != nil {
+			return nil, nil, nil, fmt.Errorf("runtime.handlers[%q].layerFormat: %w", name, err)
+		}
+	}
 	facts, err := hostFacts(cfg)
 	if err != nil {
 		return nil, nil, nil, err

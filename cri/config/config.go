@@ -162,21 +162,6 @@ type Mirror struct {
 	CAFile string `json:"caFile,omitempty"`
 }
 
-// Runtime is the runtime handlers.
-type Runtime struct {
-	// Handlers are the names that a RuntimeClass may ask for; the handler named
-	// "" is always there and is the default.
-	Handlers map[string]Handler `json:"handlers,omitempty"`
-}
-
-// Handler is what is different for the pods of one runtime handler.
-type Handler struct {
-	// Seccomp replaces the node's seccomp settings.
-	Seccomp *Seccomp `json:"seccomp,omitempty"`
-	// Rlimits are added to the node's, by name.
-	Rlimits map[string]Rlimit `json:"rlimits,omitempty"`
-}
-
 // Limits says what is done about limits that this node may not be allowed to
 // set: without CAP_SYS_RESOURCE oom_score_adj cannot go below the daemon's own
 // and a hard rlimit cannot be raised.

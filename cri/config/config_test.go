@@ -205,6 +205,57 @@ runtime:
 	}
 }
 
+func TestHandlerSettings(t *testing.T) {
+	c, err := Parse([]byte(`
+cgroup: {parent: /pods}
+runtime:
+  handlers:
+    "": {defaultCapabilities: [chown]}
+    none: {defaultCapabilities: [], cgroup: {group: tight, writable: true}, layerFormat: overlay}
+    plain: {cgroup: {group: tight}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	byDefault, _ := c.Handler("")
+	none, _ := c.Handler("none")
+	plain, _ := c.Handler("plain")
+	if len(byDefault.DefaultCapabilities) != 1 || none.DefaultCapabilities == nil || len(none.DefaultCapabilities) != 0 || plain.DefaultCapabilities != nil {
+		t.Errorf("capabilities %q, %q, %q", byDefault.DefaultCapabilities, none.DefaultCapabilities, plain.DefaultCapabilities)
+	}
+	if got := c.CgroupParent(byDefault) + " " + c.CgroupParent(none) + " " + strings.Join(c.CgroupParents(), ","); got != "/pods /pods/tight /pods,/pods/tight" {
+		t.Errorf("parents %s", got)
+	}
+	// What is printed says the same: no capabilities are not the usual ones.
+	out, err := c.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if none, _ := again.Handler("none"); none.DefaultCapabilities == nil || !none.Cgroup.Writable || none.LayerFormat != FormatOverlay {
+		t.Errorf("read back: %+v", none)
+	}
+	for handler, want := range map[string]string{
+		"Strict: {}":                                             `runtime.handlers["Strict"]: no RuntimeClass can name it`,
+		"a.b: {}":                                                `runtime.handlers["a.b"]: no RuntimeClass`,
+		"a: {defaultCapabilities: [FLY]}":                        `runtime.handlers["a"].defaultCapabilities[0]: "FLY" is not`,
+		"a: {defaultCapabilities: [ALL]}":                        `defaultCapabilities[0]: "ALL" is not`,
+		"a: {defaultCapabilities: [KILL, cap_kill]}":             "defaultCapabilities[1]: CAP_KILL is there twice",
+		"a: {cgroup: {group: ../x}}":                             `runtime.handlers["a"].cgroup.group: "../x"`,
+		"a: {cgroup: {group: " + strings.Repeat("0a", 32) + "}}": "could be a pod's",
+		"a: {cgroup: {grup: x}}":                                 "runtime.handlers.a.cgroup.grup: no such field; did you mean group?",
+		"a: {layerFormat: auto}":                                 `runtime.handlers["a"].layerFormat: "auto" is neither`,
+	} {
+		_, err := Parse([]byte("runtime: {handlers: {" + handler + "}}"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", handler, err, want)
+		}
+	}
+}
+
 func TestSwitch(t *testing.T) {
 	for s, want := range map[Switch][2]bool{Auto: {false, true}, On: {true, true}, Off: {false, false}, "": {false, true}} {
 		if got := [2]bool{s.Resolve(false), s.Resolve(true)}; got != want {

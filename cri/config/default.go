@@ -40,14 +40,7 @@ func (c *Config) Complete() {
 		c.Limits.Rlimits = map[string]Rlimit{"nofile": {Soft: 1024, Hard: 524288}}
 	}
 	set(&c.Seccomp.UnsetProfile, ProfileUnconfined)
-	for name, h := range c.Runtime.Handlers {
-		if h.Seccomp != nil {
-			own := *h.Seccomp
-			set(&own.UnsetProfile, c.Seccomp.UnsetProfile)
-			h.Seccomp = &own
-			c.Runtime.Handlers[name] = h
-		}
-	}
+	c.completeHandlers()
 	if c.Shim.Spares == nil {
 		spares := 4
 		c.Shim.Spares = &spares
@@ -95,41 +88,4 @@ func set[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
-}
-
-// Handler returns the settings of a runtime handler, the node's filled in
-// where the handler has none of its own, and whether there is such a handler.
-// The handler named "" always is there.
-func (c *Config) Handler(name string) (Handler, bool) {
-	h, ok := c.Runtime.Handlers[name]
-	if !ok && name != "" {
-		return Handler{}, false
-	}
-	if h.Seccomp == nil {
-		h.Seccomp = &c.Seccomp
-	}
-	if len(h.Rlimits) == 0 {
-		h.Rlimits = c.Limits.Rlimits
-		return h, true
-	}
-	merged := make(map[string]Rlimit, len(h.Rlimits)+len(c.Limits.Rlimits))
-	for k, v := range c.Limits.Rlimits {
-		merged[k] = v
-	}
-	for k, v := range h.Rlimits {
-		merged[k] = v
-	}
-	h.Rlimits = merged
-	return h, true
-}
-
-// HandlerNames returns the names of all handlers, "" first, then in order.
-func (c *Config) HandlerNames() []string {
-	names := []string{""}
-	for _, name := range sortedKeys(c.Runtime.Handlers) {
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	return names
 }

@@ -153,22 +153,6 @@ func (c *Config) validateImages() error {
 	return nil
 }
 
-func (c *Config) validateRuntime() error {
-	for _, name := range sortedKeys(c.Runtime.Handlers) {
-		field := fmt.Sprintf("runtime.handlers[%q]", name)
-		h := c.Runtime.Handlers[name]
-		if h.Seccomp != nil {
-			if err := h.Seccomp.validate(field + ".seccomp"); err != nil {
-				return err
-			}
-		}
-		if err := validateRlimits(field+".rlimits", h.Rlimits); err != nil {
-			return err
-		}
-	}
-	return c.Seccomp.validate("seccomp")
-}
-
 func (s Seccomp) validate(field string) error {
 	switch s.UnsetProfile {
 	case ProfileUnconfined, ProfileRuntimeDefault:

@@ -32,19 +32,30 @@ func New(store *imagestore.Store, cfg *config.Config) *Service {
 	return &Service{store: store, cfg: cfg}
 }
 
+// handler gives the settings of the runtime handler that an image is for.
+func (s *Service) handler(image *runtimeapi.ImageSpec) (config.Handler, error) {
+	name := image.GetRuntimeHandler()
+	if err := plan.CheckHandler("image.runtime_handler", name, s.cfg); err != nil {
+		return config.Handler{}, err
+	}
+	h, _ := s.cfg.Handler(name)
+	return h, nil
+}
+
 // PullImage brings an image and returns its id.
 func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageRequest) (*runtimeapi.PullImageResponse, error) {
 	ref := req.GetImage().GetImage()
 	if ref == "" {
 		return nil, errEmpty
 	}
-	if err := plan.CheckHandler("image.runtime_handler", req.GetImage().GetRuntimeHandler(), s.cfg); err != nil {
+	handler, err := s.handler(req.GetImage())
+	if err != nil {
 		return nil, err
 	}
 	if _, err := reference.Parse(ref); err != nil {
 		return nil, &plan.InvalidError{Field: "image.image", Problem: err.Error()}
 	}
-	var opt imagestore.PullOptions
+	opt := imagestore.PullOptions{Format: handler.LayerFormat}
 	if a := req.GetAuth(); a != nil {
 		opt.Auth = &imagestore.Auth{
 			Username: a.GetUsername(), Password: a.GetPassword(), Encoded: a.GetAuth(),
@@ -93,6 +104,9 @@ func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequ
 	if ref == "" {
 		return nil, errEmpty
 	}
+	if _, err := s.handler(req.GetImage()); err != nil {
+		return nil, err
+	}
 	img, err := s.store.Get(ref)
 	if errors.Is(err, imagestore.ErrNotFound) {
 		return &runtimeapi.ImageStatusResponse{}, nil
@@ -113,7 +127,8 @@ func (s *Service) ImageStatus(_ context.Context, req *runtimeapi.ImageStatusRequ
 }
 
 // RemoveImage removes an image with all its names. One that is not there is
-// removed.
+// removed. Which runtime handler it is for does not matter: images of one that was
+// taken out of the configuration must not stay for ever.
 func (s *Service) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageRequest) (*runtimeapi.RemoveImageResponse, error) {
 	ref := req.GetImage().GetImage()
 	if ref == "" {

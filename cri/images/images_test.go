@@ -41,6 +41,10 @@ func TestBadRequests(t *testing.T) {
 			_, err := s.PullImage(ctx, &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "registry.test/a:1", RuntimeHandler: "nosuch"}})
 			return err
 		},
+		"status, no handler": func() error {
+			_, err := s.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: "registry.test/a:1", RuntimeHandler: "nosuch"}})
+			return err
+		},
 	} {
 		if code, _ := plan.Code(call()); code != codes.InvalidArgument {
 			t.Errorf("%s: %v: %v", name, code, call())

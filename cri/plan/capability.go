@@ -2,12 +2,14 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/config"
 )
 
 // defaultCapabilities are what a container has that asks for nothing: the set
@@ -25,7 +27,7 @@ var defaultCapabilities = []string{
 // what is added is not made inheritable, because an inheritable capability
 // survives the exec of a file that has it (CVE-2022-24769 and its family). Only
 // what is ambient must be inheritable too, or the kernel refuses it.
-func capabilities(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (*specs.LinuxCapabilities, string, error) {
+func capabilities(sc *runtimeapi.LinuxContainerSecurityContext, handler config.Handler, host *Host) (*specs.LinuxCapabilities, string, error) {
 	if sc.GetPrivileged() {
 		all := slices.Clone(host.Capabilities)
 		slices.Sort(all)
@@ -48,30 +50,48 @@ func capabilities(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (*sp
 	if ambient["ALL"] {
 		ambient = toSet(host.Capabilities)
 	}
-	have := toSet(defaultCapabilities)
+	byDefault := handlerCapabilities(handler)
+	have := toSet(byDefault)
 	if add["ALL"] {
 		have = toSet(host.Capabilities)
 	}
 	if drop["ALL"] {
 		clear(have)
 	}
-	return finishCapabilities(have, add, ambient, drop, host)
-}
-
-// finishCapabilities applies what is named one by one, and leaves out what
-// this daemon does not have itself: it cannot give it.
-func finishCapabilities(have, add, ambient, drop map[string]bool, host *Host) (*specs.LinuxCapabilities, string, error) {
-	for _, named := range []map[string]bool{add, ambient} {
-		for name := range named {
-			if name != "ALL" {
-				have[name] = true
-			}
+	for name := range add {
+		if name != "ALL" {
+			have[name] = true
 		}
+	}
+	for name := range ambient {
+		have[name] = true
 	}
 	for name := range drop {
 		delete(have, name)
 		delete(ambient, name)
 	}
+	wanted := maps.Clone(add)
+	maps.Copy(wanted, toSet(byDefault))
+	return possible(have, ambient, wanted, host)
+}
+
+// handlerCapabilities is what the containers of a handler have that ask for
+// nothing.
+func handlerCapabilities(h config.Handler) []string {
+	if h.DefaultCapabilities == nil {
+		return defaultCapabilities
+	}
+	out := make([]string, 0, len(h.DefaultCapabilities))
+	for _, raw := range h.DefaultCapabilities {
+		name, _ := config.Capability(raw) // the configuration is valid
+		out = append(out, name)
+	}
+	return out
+}
+
+// possible leaves out what this daemon does not have itself: it cannot give it.
+// That is told of those that are wanted by name.
+func possible(have, ambient, wanted map[string]bool, host *Host) (*specs.LinuxCapabilities, string, error) {
 	var missing []string
 	for name := range have {
 		if slices.Contains(host.Capabilities, name) {
@@ -79,7 +99,7 @@ func finishCapabilities(have, add, ambient, drop map[string]bool, host *Host) (*
 		}
 		delete(have, name)
 		delete(ambient, name)
-		if add[name] || slices.Contains(defaultCapabilities, name) {
+		if wanted[name] {
 			missing = append(missing, name)
 		}
 	}
@@ -121,24 +141,15 @@ func sorted(set map[string]bool) []string {
 	return list
 }
 
-// knownCapabilities is every name that Linux has.
-var knownCapabilities = func() map[string]bool {
-	known := map[string]bool{"ALL": true}
-	for _, c := range capability.ListKnown() {
-		known["CAP_"+strings.ToUpper(c.String())] = true
-	}
-	return known
-}()
-
 // capNames brings names into the form CAP_X; "ALL" stays.
 func capNames(field string, names []string) (map[string]bool, error) {
 	out := make(map[string]bool, len(names))
 	for i, raw := range names {
-		name := strings.TrimPrefix(strings.ToUpper(raw), "CAP_")
-		if name != "ALL" {
-			name = "CAP_" + name
+		name, ok := config.Capability(raw)
+		if name == "CAP_ALL" {
+			name, ok = "ALL", true
 		}
-		if !knownCapabilities[name] {
+		if !ok {
 			return nil, invalid(fmt.Sprintf("%s[%d]", field, i), "%q is not a capability", raw)
 		}
 		out[name] = true

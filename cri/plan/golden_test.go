@@ -208,6 +208,12 @@ func TestContainerGolden(t *testing.T) {
 				{ContainerPath: "/proc/meminfo", HostPath: "/lxcfs/meminfo"},
 			}
 		},
+		"handler": func(in *ContainerInput) {
+			in.Handler.DefaultCapabilities, in.Handler.Cgroup.Writable = []string{"chown", "CAP_KILL"}, true
+			in.Handler.Seccomp = &config.Seccomp{UnsetProfile: config.ProfileRuntimeDefault, DefaultProfile: "/etc/own.json"}
+			in.Handler.Rlimits = map[string]config.Rlimit{"core": {}}
+			sc(in).Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"NET_RAW"}}
+		},
 		"mapped-volumes": func(in *ContainerInput) {
 			ids := []*runtimeapi.IDMapping{{ContainerId: 0, HostId: 100000, Length: 65536}}
 			in.Config.Mounts = []*runtimeapi.Mount{

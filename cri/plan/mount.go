@@ -55,6 +55,10 @@ func defaultMounts(in *ContainerInput) []specs.Mount {
 	if sc.GetPrivileged() {
 		sys = slices.Concat(kernel, []string{"rw"})
 	}
+	cgroup := sys
+	if in.Handler.Cgroup.Writable {
+		cgroup = slices.Concat(kernel, []string{"rw"})
+	}
 	shm := in.Pod.Shm
 	if shm == "" {
 		shm = "/dev/shm"
@@ -67,7 +71,7 @@ func defaultMounts(in *ContainerInput) []specs.Mount {
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: kernel},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: sys},
-		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: slices.Concat(sys, []string{"relatime"})},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: slices.Concat(cgroup, []string{"relatime"})},
 		{Destination: "/dev/shm", Type: "bind", Source: shm, Options: []string{"rbind", "rw", "nosuid", "noexec", "nodev", "rprivate"}},
 	}
 	mode := "rw"

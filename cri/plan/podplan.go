@@ -15,7 +15,8 @@ func planPod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Confi
 	if req == nil {
 		return nil, invalid("config", "is missing")
 	}
-	if _, ok := cfg.Handler(handler); !ok {
+	settings, ok := cfg.Handler(handler)
+	if !ok {
 		return nil, &NotFoundError{Kind: "runtime handler", ID: handler}
 	}
 	if err := checkPodMetadata(req.Metadata); err != nil {
@@ -32,7 +33,7 @@ func planPod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Confi
 			return nil, err
 		}
 	}
-	return p, podCgroup(p, req.GetLinux().GetCgroupParent(), cfg.Cgroup.Parent)
+	return p, podCgroup(p, req.GetLinux().GetCgroupParent(), cfg.CgroupParent(settings))
 }
 
 func checkPodMetadata(m *runtimeapi.PodSandboxMetadata) error {

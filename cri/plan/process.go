@@ -31,7 +31,7 @@ func process(in *ContainerInput, p *ContainerPlan) (*specs.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	caps, note, err := capabilities(sc, in.Host)
+	caps, note, err := capabilities(sc, in.Handler, in.Host)
 	if err != nil {
 		return nil, err
 	}

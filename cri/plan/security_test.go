@@ -32,7 +32,7 @@ func TestCapabilities(t *testing.T) {
 		"the daemon lacks it":    {&runtimeapi.Capability{AddCapabilities: []string{"BPF"}, AddAmbientCapabilities: []string{"BPF"}}, defaultCapabilities, nil},
 		"all drop, all add":      {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"ALL"}}, nil, nil},
 	} {
-		got, note, err := capabilities(&runtimeapi.LinuxContainerSecurityContext{Capabilities: c.caps}, host)
+		got, note, err := capabilities(&runtimeapi.LinuxContainerSecurityContext{Capabilities: c.caps}, config.Handler{}, host)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -52,7 +52,7 @@ func TestCapabilities(t *testing.T) {
 		}
 	}
 	host.Restrict.Capabilities = false
-	_, _, err := capabilities(&runtimeapi.LinuxContainerSecurityContext{Capabilities: &runtimeapi.Capability{AddCapabilities: []string{"BPF"}}}, host)
+	_, _, err := capabilities(&runtimeapi.LinuxContainerSecurityContext{Capabilities: &runtimeapi.Capability{AddCapabilities: []string{"BPF"}}}, config.Handler{}, host)
 	if err == nil || !strings.Contains(err.Error(), "CAP_BPF") {
 		t.Errorf("without the choice: %v", err)
 	}

@@ -54,11 +54,14 @@ func (s *Server) setAside(b record.Bad) {
 type leftovers struct {
 	layers []string // read-write layers, by container
 	owed   []string // network detaches, by pod
-	groups []string // cgroups of pods below our own parent
+	groups []string // cgroups of pods below our own parents
 }
 
 func (s *Server) survey() leftovers {
-	l := leftovers{layers: s.images.ListRW(), groups: ownGroups(s.cfg.Cgroup.Parent)}
+	l := leftovers{layers: s.images.ListRW()}
+	for _, parent := range s.cfg.CgroupParents() {
+		l.groups = append(l.groups, ownGroups(parent)...)
+	}
 	var err error
 	if l.owed, err = s.net.Owed(); err != nil {
 		klog.ErrorS(err, "Network duties are not read")
@@ -68,7 +71,7 @@ func (s *Server) survey() leftovers {
 
 var idPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// ownGroups lists the pods' groups below the parent that is ours alone.
+// ownGroups lists the pods' groups below a parent that is ours alone.
 func ownGroups(parent string) []string {
 	g := cgroup.Open(parent)
 	seen := map[string]bool{}
@@ -81,7 +84,7 @@ func ownGroups(parent string) []string {
 		for _, e := range entries {
 			if id := e.Name(); e.IsDir() && idPattern.MatchString(id) && !seen[id] {
 				seen[id] = true
-				ids = append(ids, id)
+				ids = append(ids, parent+"/"+id)
 			}
 		}
 	}
@@ -99,12 +102,13 @@ func (s *Server) sweep(ctx context.Context, l leftovers) {
 			klog.ErrorS(err, "Layer without a container is not removed", "container", id)
 		}
 	}
-	for _, id := range l.groups {
+	for _, path := range l.groups {
+		id := filepath.Base(path)
 		if _, ok := s.table.pods.Load(id); ok {
 			continue
 		}
 		klog.InfoS("Cgroup without a pod is removed", "pod", id)
-		g := cgroup.Open(s.cfg.Cgroup.Parent + "/" + id)
+		g := cgroup.Open(path)
 		if err := errors.Join(g.Kill(), g.Remove()); err != nil {
 			klog.ErrorS(err, "Cgroup without a pod is not removed", "pod", id)
 		}

@@ -61,8 +61,14 @@ func SharedPID(c *runtimeapi.PodSandboxConfig) {
 // Pod runs a pod.
 func (h *Test) Pod(changes ...PodChange) *Pod {
 	h.T.Helper()
+	return h.PodOf("", changes...)
+}
+
+// PodOf runs a pod of a runtime handler.
+func (h *Test) PodOf(handler string, changes ...PodChange) *Pod {
+	h.T.Helper()
 	config := h.PodConfig(changes...)
-	answer, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: config})
+	answer, err := h.RunPodSandbox(h.Ctx, &runtimeapi.RunPodSandboxRequest{Config: config, RuntimeHandler: handler})
 	if err != nil {
 		h.T.Fatalf("run pod: %v", err)
 	}

@@ -49,6 +49,18 @@ func Main(m *testing.M, suite **Suite) {
 	os.Exit(code)
 }
 
+// handlers are the runtime handlers of the node, for the tests of those.
+const handlers = `runtime:
+  handlers:
+    strict:
+      seccomp: {unsetProfile: RuntimeDefault}
+      rlimits: {core: {soft: 0, hard: 0}, nofile: {soft: 100, hard: 200}}
+      defaultCapabilities: [chown, CAP_KILL]
+    none: {defaultCapabilities: []}
+    groups: {cgroup: {group: grouped, writable: true}}
+    overlay: {layerFormat: overlay}
+`
+
 // Up starts a registry that holds the Probe image, and a node that pulls
 // everything from it.
 func Up() (*Suite, error) {
@@ -72,7 +84,7 @@ func Up() (*Suite, error) {
 	config := filepath.Join(dir, "suite.yaml")
 	text := fmt.Sprintf("images: {registries: [{name: %q, plainHTTP: true}], dockerConfig: %[2]s/config.json, credentialHelperDirs: [%[2]s]}\n"+
 		"network: {binDirs: [%[2]s/bin, /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni]}\n"+
-		"cdi: {specDirs: [%[2]s/cdi-static, %[2]s/cdi]}\n", registry.Host, dir)
+		"cdi: {specDirs: [%[2]s/cdi-static, %[2]s/cdi]}\n"+handlers, registry.Host, dir)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
