@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/varve-cri/varve/shim/proto"
 )
 
@@ -105,6 +107,30 @@ func (c *Client) Close() error {
 		return nil
 	}
 	return err
+}
+
+// PID is the shim's process, as it has said itself; 0 before that.
+func (c *Client) PID() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return int(c.shim.PID)
+}
+
+// Kill kills a shim that does not answer any more, and nothing of its container:
+// kill that first, because nobody learns of its exit afterwards. As long as Done is
+// not closed the number is no other process's.
+func (c *Client) Kill() error {
+	select {
+	case <-c.done:
+		return nil
+	default:
+	}
+	if pid := c.PID(); pid > 0 {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill shim %d: %w", pid, err)
+		}
+	}
+	return nil
 }
 
 // Done is closed when the container's exit is known or will never be: Exit

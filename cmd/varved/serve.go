@@ -57,10 +57,9 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 	if _, err := s.Restore(); err != nil {
 		return err
 	}
-	g := grpc.NewServer(
+	g := grpc.NewServer(append(s.Options(),
 		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxAnswer), grpc.MaxConcurrentStreams(math.MaxUint32),
-		grpc.UnaryInterceptor(server.Unary), grpc.StreamInterceptor(server.Stream),
-	)
+	)...)
 	s.Register(g)
 	failed := make(chan error, 3)
 	if address := cfg.Metrics.Address; address != "" {

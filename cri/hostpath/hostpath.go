@@ -17,6 +17,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/step"
 )
 
 // maxProbes is how many looks at host paths may hang at a time. Each holds a
@@ -51,6 +52,9 @@ func (c *Checker) Check(ctx context.Context, sources []plan.Source) error {
 	return c.look(ctx, stuck, func() error {
 		for i := range sources {
 			at.Store(int32(i))
+			if ctx.Err() == nil { // else it is another step's time
+				step.Note(ctx, "host path "+sources[i].Path)
+			}
 			if err := check(sources[i]); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,7 +13,9 @@ import (
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/page"
 	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/imagestore"
+	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/reference"
 )
 
@@ -63,12 +66,28 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 		}
 	}
 	begin := time.Now()
+	opt.Operation = s.store.Begin(ref, nil)
 	img, err := s.store.Pull(ctx, ref, opt)
 	if err != nil {
-		return nil, err // plan.Code knows the store's errors
+		return nil, late(ctx, opt.Operation, begin, err) // plan.Code knows the store's errors
 	}
 	klog.InfoS("Image pulled", "image", ref, "id", img.ID, "size", img.Size, "took", time.Since(begin).Round(time.Millisecond))
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil
+}
+
+// late adds to the error of a pull that ran out of time how far it was.
+func late(ctx context.Context, op *progress.Pull, begin time.Time, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	p, at, detail := op.State(), "manifest", ""
+	if len(p.Layers) > 0 {
+		at, detail = "layers", fmt.Sprintf("%d of %d bytes had come", p.Fetched, p.Total)
+	}
+	return &step.Error{
+		Op: step.Op{Verb: "PullImage", Object: p.Reference}, Step: at,
+		Err: &step.StuckError{Detail: detail, For: time.Since(begin), Err: err},
+	}
 }
 
 func (s *Service) matching(f *runtimeapi.ImageFilter) []imagestore.Image {
@@ -134,7 +153,12 @@ func (s *Service) RemoveImage(ctx context.Context, req *runtimeapi.RemoveImageRe
 	if ref == "" {
 		return nil, errEmpty
 	}
-	if err := s.store.Remove(ctx, ref); err != nil && !errors.Is(err, imagestore.ErrNotFound) {
+	begin := time.Now()
+	err := s.store.Remove(ctx, ref)
+	if err != nil && ctx.Err() != nil {
+		err = &step.Error{Op: step.Op{Verb: "RemoveImage", Object: ref}, Step: "remove", Err: &step.StuckError{For: time.Since(begin), Err: err}}
+	}
+	if err != nil && !errors.Is(err, imagestore.ErrNotFound) {
 		return nil, err
 	}
 	return &runtimeapi.RemoveImageResponse{}, nil

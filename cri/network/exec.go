@@ -16,6 +16,8 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/varve-cri/varve/cri/step"
 )
 
 // maxOutput bounds what is kept of a plugin's output.
@@ -60,6 +62,8 @@ func (r *runner) FindInPath(plugin string, dirs []string) (string, error) {
 
 // ExecPlugin runs one plugin with one verb.
 func (r *runner) ExecPlugin(ctx context.Context, path string, stdin []byte, env []string) ([]byte, error) {
+	step.Note(ctx, "CNI plugin "+filepath.Base(path)+": "+verb(env))
+	defer step.Note(ctx, "")
 	var stdout, stderr capped
 	c := exec.CommandContext(ctx, path)
 	c.Env, c.Stdin, c.Stdout, c.Stderr = env, bytes.NewReader(stdin), &stdout, &stderr

@@ -34,7 +34,8 @@ func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateCont
 		Config: req.GetConfig(), Resources: req.GetConfig().GetLinux().GetResources(),
 	}
 	key := containerKey(rec)
-	id, err := s.creates.Do(ctx, key, func() (string, error) {
+	op := step.Op{Verb: "CreateContainer", Object: req.GetConfig().GetMetadata().GetName(), ID: rec.ID}
+	id, err := s.join(ctx, op, 0, key, func(ctx context.Context) (string, error) {
 		if v, ok := s.table.containerNames.Load(key); ok {
 			return sameContainer(v.(*container).rec.Load(), rec) //nolint:forcetypeassert // *container only
 		}
@@ -42,8 +43,13 @@ func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateCont
 			return "", err
 		}
 		c := &create{s: s, c: newContainer(p, rec)}
-		return rec.ID, c.run(ctx)
+		return rec.ID, c.run(ctx, op)
 	})
+	if err == nil && id != rec.ID { // joined: perhaps one that wants something else
+		if v, ok := s.table.containers.Load(id); ok {
+			_, err = sameContainer(v.(*container).rec.Load(), rec) //nolint:forcetypeassert // *container only
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -69,9 +75,8 @@ type create struct {
 	image imagestore.Image
 }
 
-func (r *create) run(ctx context.Context) error {
+func (r *create) run(ctx context.Context, op step.Op) error {
 	rec := r.c.rec.Load()
-	op := step.Op{Verb: "CreateContainer", Object: rec.Config.GetMetadata().GetName(), ID: rec.ID}
 	return r.s.steps.Run(ctx, op, []step.Step{
 		{Name: "image", Do: r.resolve},
 		{Name: "plan", Do: r.plan},

@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/runtime/cgroup"
 	"github.com/varve-cri/varve/shim"
 )
@@ -80,25 +81,42 @@ func (s *Server) ended(c *container, e record.Exit) {
 // StopContainer asks the container to stop, and kills it when it has not
 // within the timeout. A container that is not there or does not run is stopped.
 func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContainerRequest) (*runtimeapi.StopContainerResponse, error) {
-	// The lock is only waited for, so that a start in progress is over: a
-	// second stop with less patience must not queue behind the first.
-	c, err := s.lockContainer(ctx, req.GetContainerId())
+	c, err := s.table.findContainer(req.GetContainerId())
 	if isNotFound(err) {
 		return &runtimeapi.StopContainerResponse{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.lock.Release()
-	if req.GetTimeout() > 0 {
-		if err := c.ask(ctx, time.Duration(req.GetTimeout())*time.Second); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.kill(ctx, c); err != nil {
+	op, patience := c.op("StopContainer"), time.Duration(req.GetTimeout())*time.Second
+	// A second stop with less patience does not queue behind the first.
+	key := fmt.Sprint(c.id, " ", req.GetTimeout())
+	_, err = s.join(ctx, op, 0, key, func(ctx context.Context) (string, error) { return "", s.stop(ctx, op, c, patience) })
+	if err != nil && !isNotFound(err) {
 		return nil, err
 	}
 	return &runtimeapi.StopContainerResponse{}, nil
+}
+
+// stop asks the container to stop for as long as patience, and then kills it.
+func (s *Server) stop(ctx context.Context, op step.Op, c *container, patience time.Duration) error {
+	// The lock is only waited for, so that a start in progress is over.
+	if err := s.hold(ctx, op, c); err != nil {
+		return err
+	}
+	c.lock.Release()
+	if !alive(c.rec.Load()) {
+		return nil
+	}
+	return s.steps.Run(ctx, op, []step.Step{
+		{Name: "signal", Do: func(ctx context.Context) error {
+			if patience <= 0 {
+				return nil
+			}
+			return c.ask(ctx, patience)
+		}},
+		{Name: "kill", Do: func(ctx context.Context) error { return s.kill(ctx, c) }},
+	})
 }
 
 // ask sends the stop signal and waits for the exit, at most as long as patience.
@@ -107,10 +125,18 @@ func (c *container) ask(ctx context.Context, patience time.Duration) error {
 	if !alive(rec) || client == nil {
 		return nil
 	}
-	if err := client.Signal(ctx, unix.Signal(rec.StopSig)); err != nil {
+	if err := signal(ctx, client, unix.Signal(rec.StopSig), patience); err != nil {
 		klog.V(2).InfoS("Stop signal was not taken", "container", c.id, "err", err)
 	}
 	return c.wait(ctx, patience)
+}
+
+// signal asks the shim to send a signal. One that does not answer is waited for
+// no longer than patience.
+func signal(ctx context.Context, client *shim.Client, sig unix.Signal, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return client.Signal(ctx, sig)
 }
 
 // wait waits for the exit; only the end of the context is an error.
@@ -135,7 +161,7 @@ func (s *Server) kill(ctx context.Context, c *container) error {
 	if client == nil {
 		return s.killLost(c)
 	}
-	err := client.Signal(ctx, unix.SIGKILL)
+	err := signal(ctx, client, unix.SIGKILL, killPatience)
 	if err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
 		klog.V(2).InfoS("Shim did not take a kill", "container", c.id, "err", err)
 	}
@@ -144,6 +170,15 @@ func (s *Server) kill(ctx context.Context, c *container) error {
 	}
 	if err := cgroup.Open(c.rec.Load().Cgroup).Kill(); err != nil {
 		return fmt.Errorf("container %s: kill: %w", c.id, err)
+	}
+	if err := c.wait(ctx, killPatience); err != nil || !alive(c.rec.Load()) {
+		return err
+	}
+	// Nothing is left that runs, and its shim does not say so.
+	step.Note(ctx, fmt.Sprintf("shim %d, which does not answer", client.PID()))
+	klog.ErrorS(nil, "Shim does not tell of an exit and is killed", "container", c.id, "shim", client.PID())
+	if err := client.Kill(); err != nil {
+		return fmt.Errorf("container %s: kill its shim: %w", c.id, err)
 	}
 	if err := c.wait(ctx, exitPatience); err != nil {
 		return err
@@ -165,18 +200,22 @@ func (s *Server) killLost(c *container) error {
 // RemoveContainer removes the container, killing it first if it runs. A
 // container that is not there is removed.
 func (s *Server) RemoveContainer(ctx context.Context, req *runtimeapi.RemoveContainerRequest) (*runtimeapi.RemoveContainerResponse, error) {
-	if err := s.removeByID(ctx, req.GetContainerId()); err != nil {
+	c, err := s.table.findContainer(req.GetContainerId())
+	if err == nil {
+		_, err = s.join(ctx, c.op("RemoveContainer"), 0, "", func(ctx context.Context) (string, error) { return "", s.remove(ctx, c) })
+	}
+	if err != nil && !isNotFound(err) {
 		return nil, err
 	}
 	return &runtimeapi.RemoveContainerResponse{}, nil
 }
 
-func (s *Server) removeByID(ctx context.Context, id string) error {
-	c, err := s.lockContainer(ctx, id)
-	if isNotFound(err) {
-		return nil
-	}
-	if err != nil {
+// remove removes a container, which may be gone already.
+func (s *Server) remove(ctx context.Context, c *container) error {
+	if err := s.hold(ctx, c.op("RemoveContainer"), c); err != nil {
+		if isNotFound(err) {
+			return nil
+		}
 		return err
 	}
 	defer c.lock.Release()

@@ -13,8 +13,7 @@ import (
 // removeContainer removes the container; the caller holds its lock.
 func (s *Server) removeContainer(ctx context.Context, c *container) error {
 	rec := c.rec.Load()
-	op := step.Op{Verb: "RemoveContainer", Object: rec.Config.GetMetadata().GetName(), ID: c.id}
-	err := s.steps.Run(ctx, op, []step.Step{
+	err := s.steps.Run(ctx, c.op("RemoveContainer"), []step.Step{
 		{Name: "kill", Do: func(ctx context.Context) error { return s.kill(ctx, c) }},
 		{Name: "mark", Do: func(context.Context) error {
 			return s.changeContainer(c, onlyShow, func(r *record.Container) error { return r.MarkRemoving() })

@@ -22,19 +22,34 @@ import (
 
 // StartContainer starts a created container. When its process cannot be made,
 // the container has exited, with the reason StartError and the code that
-// Kubernetes shows for it.
+// Kubernetes shows for it. To start a container that runs changes nothing.
 func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContainerRequest) (*runtimeapi.StartContainerResponse, error) {
-	c, err := s.lockContainer(ctx, req.GetContainerId())
+	c, err := s.table.findContainer(req.GetContainerId())
 	if err != nil {
 		return nil, err
 	}
-	defer c.lock.Release()
-	r := &start{s: s, c: c}
-	if err := r.run(ctx); err != nil {
+	op := c.op("StartContainer")
+	_, err = s.join(ctx, op, startLinger, "", func(ctx context.Context) (string, error) {
+		if err := s.hold(ctx, op, c); err != nil {
+			return "", err
+		}
+		defer c.lock.Release()
+		if c.rec.Load().State == record.Running {
+			return "", nil // the answer to an earlier request was lost
+		}
+		r := &start{s: s, c: c}
+		return "", r.run(ctx, op)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &runtimeapi.StartContainerResponse{}, nil
 }
+
+// startLinger is how long a start goes on when its client has gone: it is
+// seldom more than milliseconds from its end, and one that is broken off has used
+// the container up.
+const startLinger = 5 * time.Second
 
 // start is one run of StartContainer. Its methods are the steps.
 type start struct {
@@ -50,9 +65,8 @@ type start struct {
 	pid    int
 }
 
-func (r *start) run(ctx context.Context) error {
+func (r *start) run(ctx context.Context, op step.Op) error {
 	rec := r.c.rec.Load()
-	op := step.Op{Verb: "StartContainer", Object: rec.Config.GetMetadata().GetName(), ID: rec.ID}
 	err := r.s.steps.Run(ctx, op, []step.Step{
 		{Name: "state", Do: func(context.Context) error {
 			if err := r.c.pod.rec.Load().CheckStartable(); err != nil {
@@ -88,8 +102,8 @@ func (r *start) prepare(ctx context.Context) error {
 		return nil
 	}
 	p := r.c.pod
-	if err := p.shm.Acquire(ctx, "pod "+p.id+": shm"); err != nil {
-		return err
+	if err := p.shm.Acquire(ctx); err != nil {
+		return fmt.Errorf("wait for the pod's /dev/shm, which another start makes: %w", err)
 	}
 	defer p.shm.Release()
 	return shm.Ensure(dir)

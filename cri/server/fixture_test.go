@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan/host"
+	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/e2e/criclient"
 	"github.com/varve-cri/varve/e2e/testimage"
 	"github.com/varve-cri/varve/e2e/testregistry"
@@ -85,6 +87,19 @@ type node struct {
 	images   *imagestore.Store
 	launcher *shim.Launcher
 	adopted  <-chan struct{}
+	hook     hook
+}
+
+// hook is told of every step before it begins; a test sets it.
+type hook struct {
+	f atomic.Pointer[func(ctx context.Context, op step.Op, name string)]
+}
+
+func (h *hook) Step(ctx context.Context, op step.Op, name string) (context.Context, func(error)) {
+	if f := h.f.Load(); f != nil {
+		(*f)(ctx, op, name)
+	}
+	return ctx, nil
 }
 
 // newNode starts a node. When the test ends, everything is removed through the
@@ -144,7 +159,7 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.s, err = New(Options{Config: n.cfg, Host: facts, Images: n.images, Launcher: n.launcher, Network: nw, Version: "test"})
+	n.s, err = New(Options{Config: n.cfg, Host: facts, Images: n.images, Launcher: n.launcher, Network: nw, Version: "test", Observer: &n.hook})
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -156,7 +171,7 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.grpc = grpc.NewServer(grpc.UnaryInterceptor(Unary), grpc.StreamInterceptor(Stream), grpc.MaxSendMsgSize(64<<20))
+	n.grpc = grpc.NewServer(append(n.s.Options(), grpc.MaxSendMsgSize(64<<20))...)
 	n.s.Register(n.grpc)
 	go n.grpc.Serve(l) //nolint:errcheck // it ends with the test
 	if n.Client, err = criclient.Dial(socket); err != nil {

@@ -13,6 +13,7 @@ import (
 // fake is a CNI plugin that succeeds unless a file says otherwise.
 const fake = `#!/bin/sh
 cat >/dev/null
+while [ -e "$0-hangs-at-$CNI_COMMAND" ]; do sleep 0.05; done
 if [ -e "$0-refuses-$CNI_COMMAND" ]; then
 	echo '{"cniVersion":"1.0.0","code":7,"msg":"not today"}'
 	exit 1
@@ -23,7 +24,11 @@ exit 0
 
 // network gives the node a network of the fake plugin, and returns a switch
 // that makes a verb fail.
-func (n *node) network() (refuse func(verb string, on bool)) {
+func (n *node) network() (refuse func(verb string, on bool)) { return n.faultyNetwork("refuses-") }
+
+// faultyNetwork is network with a switch for another fault: "refuses-", or
+// "hangs-at-", as long as it is on.
+func (n *node) faultyNetwork(fault string) (faulty func(verb string, on bool)) {
 	n.t.Helper()
 	program := filepath.Join(n.cfg.Network.BinDirs[0], "fake")
 	for path, content := range map[string]string{
@@ -39,7 +44,7 @@ func (n *node) network() (refuse func(verb string, on bool)) {
 	}
 	return func(verb string, on bool) {
 		n.t.Helper()
-		path := program + "-refuses-" + verb
+		path := program + "-" + fault + verb
 		if !on {
 			os.Remove(path)
 		} else if err := os.WriteFile(path, nil, 0o600); err != nil {

@@ -87,8 +87,11 @@ func (s *Server) watchPause(p *pod, client *shim.Client) {
 func (s *Server) stopPause(ctx context.Context, p *pod) error {
 	group := cgroup.Open(pauseCgroup(p.rec.Load()))
 	if client := p.pause.Load(); client != nil {
-		if err := client.Shutdown(ctx); err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
-			if err := group.Kill(); err != nil {
+		short, cancel := context.WithTimeout(ctx, killPatience)
+		err := client.Shutdown(short)
+		cancel()
+		if err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
+			if err := errors.Join(group.Kill(), client.Kill()); err != nil {
 				return fmt.Errorf("pause process: kill: %w", err)
 			}
 		}

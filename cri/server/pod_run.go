@@ -40,13 +40,19 @@ func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandbo
 		CgroupParent: pl.Cgroup(id), OwnCgroup: pl.OwnCgroup,
 	}
 	key := podKey(rec)
-	id, err = s.runs.Do(ctx, key, func() (string, error) {
+	op := step.Op{Verb: "RunPodSandbox", Object: podName(rec.Config.GetMetadata()), ID: rec.ID}
+	id, err = s.join(ctx, op, 0, key, func(ctx context.Context) (string, error) {
 		if v, ok := s.table.podNames.Load(key); ok {
 			return samePod(v.(*pod).rec.Load(), rec) //nolint:forcetypeassert // *pod only
 		}
 		r := &podRun{s: s, plan: pl, limits: limits, pod: newPod(rec), dir: s.records.PodDir(rec.ID)}
-		return rec.ID, r.run(ctx)
+		return rec.ID, r.run(ctx, op)
 	})
+	if err == nil && id != rec.ID { // joined: perhaps one that wants something else
+		if v, ok := s.table.pods.Load(id); ok {
+			_, err = samePod(v.(*pod).rec.Load(), rec) //nolint:forcetypeassert // *pod only
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -76,14 +82,12 @@ type podRun struct {
 	net    record.Network
 }
 
-func (r *podRun) run(ctx context.Context) error {
-	rec := r.pod.rec.Load()
-	op := step.Op{Verb: "RunPodSandbox", Object: podName(rec.Config.GetMetadata()), ID: rec.ID}
+func (r *podRun) run(ctx context.Context, op step.Op) error {
 	steps := []step.Step{
 		{Name: "record", Do: r.record, Undo: func(context.Context) error { return r.s.forgetPod(r.pod) }},
 		{Name: "namespaces", Do: r.pin, Undo: func(context.Context) error { return namespace.Unpin(r.nsDir()) }},
 	}
-	if r.limits != nil {
+	if r.limits != nil || r.plan.Pause { // the pause process's cgroup brings the pod's with it
 		steps = append(steps, step.Step{Name: "cgroup", Do: r.limit, Undo: r.unlimit})
 	}
 	if r.plan.Net {

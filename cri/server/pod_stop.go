@@ -19,18 +19,33 @@ import (
 // StopPodSandbox kills the pod's containers and gives back its network. A pod
 // that is not there is stopped.
 func (s *Server) StopPodSandbox(ctx context.Context, req *runtimeapi.StopPodSandboxRequest) (*runtimeapi.StopPodSandboxResponse, error) {
-	p, err := s.lockPod(ctx, req.GetPodSandboxId())
-	if isNotFound(err) {
-		return &runtimeapi.StopPodSandboxResponse{}, nil
-	}
+	err := s.takeDown(ctx, "StopPodSandbox", req.GetPodSandboxId(), func(ctx context.Context, p *pod) error {
+		return s.stopPod(ctx, p, "StopPodSandbox", false)
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer p.lock.Release()
-	if err := s.stopPod(ctx, p, "StopPodSandbox", false); err != nil {
-		return nil, err
-	}
 	return &runtimeapi.StopPodSandboxResponse{}, nil
+}
+
+// takeDown joins or does the work of a request that a pod which is gone has had
+// done, under the pod's lock.
+func (s *Server) takeDown(ctx context.Context, verb, id string, do func(context.Context, *pod) error) error {
+	p, err := s.table.findPod(id)
+	if err == nil {
+		op := p.op(verb)
+		_, err = s.join(ctx, op, 0, "", func(ctx context.Context) (string, error) {
+			if err := s.holdPod(ctx, op, p); err != nil {
+				return "", err
+			}
+			defer p.lock.Release()
+			return "", do(ctx, p)
+		})
+	}
+	if isNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // stopPod takes down all that a stopped pod must not have. With leave, a
@@ -43,8 +58,7 @@ func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) e
 		return nil // stopped already: the kubelet asks many times
 	}
 	dir := s.records.PodDir(p.id)
-	op := step.Op{Verb: verb, Object: podName(rec.Config.GetMetadata()), ID: p.id}
-	err := s.steps.Run(ctx, op, []step.Step{
+	err := s.steps.Run(ctx, p.op(verb), []step.Step{
 		// First of all: from here on no container starts in the pod.
 		{Name: "record", Do: func(context.Context) error {
 			if was != record.PodReady && was != record.PodPreparing {
@@ -124,7 +138,8 @@ func (s *Server) killAll(ctx context.Context, p *pod) error {
 	errs := make([]error, len(list))
 	for i, c := range list {
 		wg.Go(func() {
-			if errs[i] = c.lock.Acquire(ctx, "container "+c.id); errs[i] != nil {
+			if errs[i] = c.lock.Acquire(ctx); errs[i] != nil {
+				errs[i] = s.blocked("container "+c.id, errs[i], c.id)
 				return
 			}
 			defer c.lock.Release()
@@ -138,15 +153,7 @@ func (s *Server) killAll(ctx context.Context, p *pod) error {
 // RemovePodSandbox stops the pod if need be and removes it with all its
 // containers. A pod that is not there is removed.
 func (s *Server) RemovePodSandbox(ctx context.Context, req *runtimeapi.RemovePodSandboxRequest) (*runtimeapi.RemovePodSandboxResponse, error) {
-	p, err := s.lockPod(ctx, req.GetPodSandboxId())
-	if isNotFound(err) {
-		return &runtimeapi.RemovePodSandboxResponse{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer p.lock.Release()
-	if err := s.removePod(ctx, p); err != nil {
+	if err := s.takeDown(ctx, "RemovePodSandbox", req.GetPodSandboxId(), s.removePod); err != nil {
 		return nil, err
 	}
 	return &runtimeapi.RemovePodSandboxResponse{}, nil
@@ -158,21 +165,12 @@ func (s *Server) removePod(ctx context.Context, p *pod) error {
 		return err
 	}
 	rec := p.rec.Load()
-	op := step.Op{Verb: "RemovePodSandbox", Object: podName(rec.Config.GetMetadata()), ID: p.id}
-	err := s.steps.Run(ctx, op, []step.Step{
+	err := s.steps.Run(ctx, p.op("RemovePodSandbox"), []step.Step{
 		{Name: "mark", Do: func(context.Context) error {
 			return s.changePod(p, onlyShow, func(r *record.Pod) error { return r.MarkRemoving() })
 		}},
 		{Name: "containers", Do: func(ctx context.Context) error { return s.removeAll(ctx, p) }},
-		// Only what varve made: a kubelet's pod group is the kubelet's to remove.
-		{Name: "cgroup", Do: func(context.Context) error {
-			if rec.OwnCgroup {
-				if err := cgroup.Open(rec.CgroupParent).Remove(); err != nil {
-					return err
-				}
-			}
-			return cgroup.RemoveParents(rec.CgroupParent)
-		}},
+		{Name: "cgroup", Do: func(context.Context) error { return removeGroups(rec) }},
 		{Name: "record", Do: func(context.Context) error { return s.forgetPod(p) }},
 	})
 	if err != nil {
@@ -183,6 +181,17 @@ func (s *Server) removePod(ctx context.Context, p *pod) error {
 	return nil
 }
 
+// removeGroups removes the pod's cgroup, and what was made above it. Only what
+// varve made: a kubelet's pod group is the kubelet's to remove.
+func removeGroups(r *record.Pod) error {
+	if r.OwnCgroup {
+		if err := cgroup.Open(r.CgroupParent).Remove(); err != nil {
+			return err
+		}
+	}
+	return cgroup.RemoveParents(r.CgroupParent)
+}
+
 // removeAll removes the pod's containers, and closes the pod when none is left.
 func (s *Server) removeAll(ctx context.Context, p *pod) error {
 	for !p.close() {
@@ -190,7 +199,7 @@ func (s *Server) removeAll(ctx context.Context, p *pod) error {
 		list := p.list()
 		errs := make([]error, len(list))
 		for i, c := range list {
-			wg.Go(func() { errs[i] = s.removeByID(ctx, c.id) })
+			wg.Go(func() { errs[i] = s.remove(ctx, c) })
 		}
 		wg.Wait()
 		if err := errors.Join(errs...); err != nil {

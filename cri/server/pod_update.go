@@ -151,6 +151,9 @@ func (s *Server) limitsOf(config *runtimeapi.PodSandboxConfig, own bool) (*specs
 // Device rules are the containers' own affair: a v1 group cannot allow
 // what the one above it denies.
 func (r *podRun) limit(context.Context) error {
+	if r.limits == nil {
+		return nil
+	}
 	group, err := cgroup.Create(r.pod.rec.Load().CgroupParent, nil)
 	if err != nil {
 		return err
@@ -162,5 +165,5 @@ func (r *podRun) limit(context.Context) error {
 }
 
 func (r *podRun) unlimit(context.Context) error {
-	return cgroup.Open(r.pod.rec.Load().CgroupParent).Remove()
+	return removeGroups(r.pod.rec.Load())
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"github.com/varve-cri/varve/cri/event"
 	"github.com/varve-cri/varve/cri/hostpath"
 	"github.com/varve-cri/varve/cri/images"
+	"github.com/varve-cri/varve/cri/leak"
+	"github.com/varve-cri/varve/cri/metrics"
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
@@ -36,6 +37,8 @@ type Options struct {
 	Launcher *shim.Launcher
 	Network  *network.Network
 	Version  string // of varved
+	// Observer follows the steps of all operations; nil for nobody.
+	Observer step.Observer
 }
 
 // Server answers the CRI's RuntimeService. Make it with New, start the adoption of what a
@@ -54,8 +57,7 @@ type Server struct {
 	records *record.Store
 	steps   step.Engine
 	table   table
-	runs    serial.Joint // RunPodSandbox by podKey
-	creates serial.Joint // CreateContainer by containerKey
+	runs    serial.Joint // the requests that change something; see join
 	events  event.Broadcast
 	debts   debt.Book
 	settled chan struct{} // closed when the network has no attachment from before that nobody owns
@@ -64,6 +66,9 @@ type Server struct {
 	devices *cdi.Registry
 	stats   *stats.Reader
 	begun   time.Time
+	calls   *metrics.Calls
+	metrics *metrics.Registry
+	leaks   *leak.Watch
 }
 
 // New opens the records. It adopts nothing yet: see Restore.
@@ -80,6 +85,8 @@ func New(o Options) (*Server, error) {
 	s.devices = cdi.New(o.Config.CDI.SpecDirs)
 	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()
 	s.debts.Pay = s.payDebt
+	s.steps.Observer = o.Observer
+	s.observe()
 	return s, nil
 }
 
@@ -97,39 +104,6 @@ func newID() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails since Go 1.24
 	return hex.EncodeToString(b[:])
-}
-
-// lockPod finds the pod and takes its lock; the caller releases it. A pod that
-// was removed while we waited is not found.
-func (s *Server) lockPod(ctx context.Context, id string) (*pod, error) {
-	p, err := s.table.findPod(id)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.lock.Acquire(ctx, "pod "+p.id); err != nil {
-		return nil, err
-	}
-	if v, ok := s.table.pods.Load(p.id); !ok || v != any(p) {
-		p.lock.Release()
-		return nil, notFound("pod", id)
-	}
-	return p, nil
-}
-
-// lockContainer is lockPod for containers.
-func (s *Server) lockContainer(ctx context.Context, id string) (*container, error) {
-	c, err := s.table.findContainer(id)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.lock.Acquire(ctx, "container "+c.id); err != nil {
-		return nil, err
-	}
-	if v, ok := s.table.containers.Load(c.id); !ok || v != any(c) {
-		c.lock.Release()
-		return nil, notFound("container", id)
-	}
-	return c, nil
 }
 
 func podName(m *runtimeapi.PodSandboxMetadata) string {

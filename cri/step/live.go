@@ -1,6 +1,7 @@
 package step
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -9,11 +10,35 @@ import (
 type Live struct {
 	Op
 	Step    string        // the step it is in
+	Detail  string        // what the step waits for, when it has said that
 	Index   int           // its number, from 0
 	Steps   int           // how many steps there are
 	Undoing bool          // whether the step is being undone
 	Since   time.Time     // when the operation began
 	For     time.Duration // how long ago that was
+	StepFor time.Duration // how long it is in the step
+}
+
+// String says "[undo ]step[, detail,] for 3s".
+func (l Live) String() string {
+	text := l.Step
+	if l.Undoing {
+		text = "undo " + text
+	}
+	if l.Detail != "" {
+		text += " (" + l.Detail + ")"
+	}
+	return fmt.Sprintf("%s for %v", text, round(l.StepFor))
+}
+
+// Stuck is the error of somebody who does not wait for the operation any longer,
+// because of cause: the one that Run would return, had its step ended now.
+func (l Live) Stuck(cause error) error {
+	name := l.Step
+	if l.Undoing {
+		name = "undo " + name
+	}
+	return &Error{Op: l.Op, Step: name, Err: &StuckError{Detail: l.Detail, For: l.StepFor, Err: cause}}
 }
 
 // registry is the list of running operations. The lock is held for two
@@ -56,15 +81,28 @@ func (e *Engine) Live() []Live {
 	defer e.live.mu.Unlock()
 	out := make([]Live, 0, e.live.n)
 	for op := e.live.head; op != nil; op = op.next {
-		at := int(op.at.Load())
-		name := ""
-		if at < len(op.steps) {
-			name = op.steps[at].Name
-		}
-		out = append(out, Live{
-			Op: op.op, Step: name, Index: at, Steps: len(op.steps),
-			Undoing: op.undoing.Load(), Since: op.since, For: now.Sub(op.since),
-		})
+		out = append(out, op.look(now))
 	}
 	return out
+}
+
+// Running is how many operations run.
+func (e *Engine) Running() int {
+	e.live.mu.Lock()
+	defer e.live.mu.Unlock()
+	return e.live.n
+}
+
+func (o *liveOp) look(now time.Time) Live {
+	l := Live{
+		Op: o.op, Index: int(o.at.Load()), Steps: len(o.steps), Undoing: o.undoing.Load(), Since: o.since, For: now.Sub(o.since),
+	}
+	if l.Index < len(o.steps) {
+		l.Step = o.steps[l.Index].Name
+	}
+	if detail := o.detail.Load(); detail != nil {
+		l.Detail = *detail
+	}
+	l.StepFor = max(l.For-time.Duration(o.entered.Load()), 0)
+	return l
 }

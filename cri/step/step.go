@@ -23,6 +23,14 @@ type Op struct {
 	ID     string
 }
 
+// Observer follows the steps of operations, for traces and for tests.
+type Observer interface {
+	// Step is told of a step that begins; the name of one that is undone begins
+	// with "undo ". The step gets the context that it returns, and ended, which
+	// may be nil, is called with the step's error.
+	Step(ctx context.Context, op Op, name string) (stepCtx context.Context, ended func(error))
+}
+
 // DefaultUndoTimeout is how long all undo steps of one operation may take
 // together when the engine's owner has set nothing else.
 const DefaultUndoTimeout = 30 * time.Second
@@ -34,6 +42,8 @@ type Engine struct {
 	// the request that started it is cancelled. Zero is DefaultUndoTimeout.
 	// It is read only; set it before the first Run.
 	UndoTimeout time.Duration
+	// Observer is told of every step, unless it is nil. It is read only, too.
+	Observer Observer
 
 	live    registry
 	timings timings
@@ -47,26 +57,40 @@ func (e *Engine) Run(ctx context.Context, op Op, steps []Step) error {
 	entry := &liveOp{op: op, steps: steps, since: time.Now()}
 	e.live.add(entry)
 	defer e.live.remove(entry)
+	ctx = context.WithValue(ctx, liveKey{}, entry)
 
 	start := entry.since
 	for i := range steps {
-		entry.at.Store(int32(i))
-		if err := ctx.Err(); err != nil {
-			return e.fail(ctx, entry, i, context.Cause(ctx))
+		entry.enter(i, start)
+		if ctx.Err() != nil {
+			return e.fail(ctx, entry, i, &lateError{time.Since(entry.since), context.Cause(ctx)})
 		}
 		if steps[i].Do == nil {
 			continue
 		}
-		err := steps[i].Do(ctx)
+		err := e.observed(ctx, op, steps[i].Name, steps[i].Do)
 		now := time.Now()
 		e.timings.observe(key{op.Verb, steps[i].Name}, now.Sub(start), err != nil)
-		start = now
 		if err != nil {
-			return e.fail(ctx, entry, i, err)
+			return e.fail(ctx, entry, i, entry.stuck(err, now.Sub(start)))
 		}
+		start = now
 	}
 	e.timings.observe(key{op.Verb, ""}, time.Since(entry.since), false)
 	return nil
+}
+
+// observed runs one step, in front of the observer if there is one.
+func (e *Engine) observed(ctx context.Context, op Op, name string, do func(context.Context) error) error {
+	if e.Observer == nil {
+		return do(ctx)
+	}
+	ctx, ended := e.Observer.Step(ctx, op, name)
+	err := do(ctx)
+	if ended != nil {
+		ended(err)
+	}
+	return err
 }
 
 // fail undoes the steps before the one at index at and makes the error.
@@ -86,9 +110,9 @@ func (e *Engine) fail(ctx context.Context, entry *liveOp, at int, cause error) e
 		if step.Undo == nil {
 			continue
 		}
-		entry.at.Store(int32(i))
 		start := time.Now()
-		err := step.Undo(undo)
+		entry.enter(i, start)
+		err := e.observed(undo, entry.op, "undo "+step.Name, step.Undo)
 		e.timings.observe(key{entry.op.Verb, "undo " + step.Name}, time.Since(start), err != nil)
 		if err != nil {
 			result.Undo = append(result.Undo, UndoError{Step: step.Name, Err: err})
@@ -98,14 +122,43 @@ func (e *Engine) fail(ctx context.Context, entry *liveOp, at int, cause error) e
 	return result
 }
 
-// liveOp is one running operation; at and undoing are written by the
-// goroutine that runs it and read by anyone.
+// liveOp is one running operation; at, entered, detail and undoing are written
+// by the goroutine that runs it and read by anyone.
 type liveOp struct {
 	op      Op
 	steps   []Step
 	since   time.Time
 	at      atomic.Int32
+	entered atomic.Int64 // when the step began, in ns after since
 	undoing atomic.Bool
+	detail  atomic.Pointer[string] // what the step waits for
 
 	prev, next *liveOp // registry.mu
+}
+
+// enter notes that step i begins.
+func (o *liveOp) enter(i int, now time.Time) {
+	o.at.Store(int32(i))
+	o.entered.Store(int64(now.Sub(o.since)))
+	if o.detail.Load() != nil {
+		o.detail.Store(nil)
+	}
+}
+
+// liveKey is where the context of a step has its operation.
+type liveKey struct{}
+
+// Note says what a step waits for from now on, such as "CNI plugin bridge: ADD",
+// until the next Note or the step's end: whoever asks what the operation does,
+// and the error of a deadline that passes meanwhile, tell it. "" takes it back.
+// Outside of a step it does nothing.
+func Note(ctx context.Context, detail string) {
+	op, ok := ctx.Value(liveKey{}).(*liveOp)
+	switch {
+	case !ok:
+	case detail == "":
+		op.detail.Store(nil)
+	default:
+		op.detail.Store(&detail)
+	}
 }

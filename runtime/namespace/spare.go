@@ -44,6 +44,13 @@ func (p *Pool) Close() {
 	p.ready = nil
 }
 
+// Waiting is how many namespaces wait for pods.
+func (p *Pool) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ready)
+}
+
 // Pin is the function of that name, with a network namespace of the pool.
 func (p *Pool) Pin(dir string, s Spec) error {
 	if s.Net {

@@ -7,12 +7,6 @@ import (
 	"time"
 )
 
-func (p *Pool) waiting() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.ready)
-}
-
 // A namespace of the pool is as any other, and nobody else's.
 func TestPool(t *testing.T) {
 	pool := NewPool(2)
@@ -46,9 +40,9 @@ func TestPool(t *testing.T) {
 			}
 			clean(t, dir)
 		})
-		for end := time.Now().Add(5 * time.Second); pool.waiting() < 2; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(5 * time.Second); pool.Waiting() < 2; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("round %d: %d wait", i, pool.waiting())
+				t.Fatalf("round %d: %d wait", i, pool.Waiting())
 			}
 		}
 	}
@@ -56,7 +50,7 @@ func TestPool(t *testing.T) {
 		t.Error("the host was changed")
 	}
 	pool.Close()
-	if f := pool.take(); f != nil || pool.waiting() != 0 {
+	if f := pool.take(); f != nil || pool.Waiting() != 0 {
 		t.Errorf("%v of a closed pool", f)
 	}
 }
