@@ -51,9 +51,11 @@ type Host struct {
 	SwapLimit    bool              // the memory controller counts swap
 	RecursiveRO  bool              // mount_setattr(AT_RECURSIVE), Linux 5.12
 	AppArmor     bool
-	SELinux      bool
-	MaskedPaths  []string // what of this machine is masked beside DefaultMaskedPaths
-	Devices      DeviceFinder
+	// AppArmorDefault says that the profile AppArmorDefault is loaded or can be.
+	AppArmorDefault bool
+	SELinux         bool
+	MaskedPaths     []string // what of this machine is masked beside DefaultMaskedPaths
+	Devices         DeviceFinder
 }
 
 // Restrict is what a node without CAP_SYS_RESOURCE degrades, and how: see

@@ -36,7 +36,7 @@ func process(in *ContainerInput, p *ContainerPlan) (*specs.Process, error) {
 		return nil, err
 	}
 	p.note(note)
-	apparmor, err := appArmor(sc, in.Host.AppArmor)
+	apparmor, err := appArmor(sc, in.Host)
 	if err != nil {
 		return nil, err
 	}

@@ -105,50 +105,6 @@ func localhostProfile(field, ref string) (SeccompChoice, error) {
 	return SeccompChoice{Kind: SeccompLocalhost, Path: ref}, nil
 }
 
-// appArmor returns the label for exec. Without AppArmor on the host only a
-// profile that somebody relies on is an error.
-func appArmor(sc *runtimeapi.LinuxContainerSecurityContext, enabled bool) (string, error) {
-	if sc.GetPrivileged() {
-		return "", nil
-	}
-	field, name := securityField+"apparmor_profile", ""
-	if profile := sc.GetApparmor(); profile != nil {
-		field = securityField + "apparmor.localhost_ref"
-		if profile.ProfileType == runtimeapi.SecurityProfile_Unconfined && enabled {
-			return "unconfined", nil
-		}
-		if profile.ProfileType != runtimeapi.SecurityProfile_Localhost {
-			return "", nil
-		}
-		name = profile.LocalhostRef
-		if name == "" {
-			return "", invalid(field, "is empty")
-		}
-	} else {
-		switch old := sc.GetApparmorProfile(); { //nolint:staticcheck // old clients still send it
-		case old == "" || old == "runtime/default":
-			return "", nil
-		case old == "unconfined":
-			if enabled {
-				return old, nil
-			}
-			return "", nil
-		case !strings.HasPrefix(old, "localhost/"):
-			return "", invalid(field, "%q is not a profile", old)
-		default:
-			name = old
-		}
-	}
-	name = strings.TrimPrefix(name, "localhost/")
-	switch {
-	case !enabled:
-		return "", invalid(field, "%q: this node has no AppArmor", name)
-	case name == "" || strings.ContainsAny(name, "\x00\n"):
-		return "", invalid(field, "%q is not the name of a profile", name)
-	}
-	return name, nil
-}
-
 // selinuxLabel makes the process label; what the request leaves open is what
 // container policies expect.
 func selinuxLabel(o *runtimeapi.SELinuxOption) string {

@@ -112,27 +112,36 @@ func TestAppArmor(t *testing.T) {
 	for name, c := range map[string]struct {
 		sc      *security
 		with    string
-		without bool // also possible on a node without AppArmor
+		bare    string // without apparmor_parser; "!" is refused
+		without bool   // also possible on a node without AppArmor
 	}{
-		"unset":          {&security{}, "", true},
-		"default":        {profile(0, ""), "", true},
-		"unconfined":     {profile(1, ""), "unconfined", true},
-		"localhost":      {profile(2, "mine"), "mine", false},
-		"localhost/":     {profile(2, "localhost/mine"), "mine", false},
-		"old unconfined": {&security{ApparmorProfile: "unconfined"}, "unconfined", true},
-		"old default":    {&security{ApparmorProfile: "runtime/default"}, "", true},
-		"old localhost":  {&security{ApparmorProfile: "localhost/mine"}, "mine", false},
-		"privileged":     {&security{ApparmorProfile: "localhost/mine", Privileged: true}, "", true},
+		"unset":          {&security{}, "varve-default", "", true},
+		"default":        {profile(0, ""), "varve-default", "!", true},
+		"unconfined":     {profile(1, ""), "unconfined", "unconfined", true},
+		"localhost":      {profile(2, "mine"), "mine", "mine", false},
+		"localhost/":     {profile(2, "localhost/mine"), "mine", "mine", false},
+		"new, then old":  {&security{ApparmorProfile: "localhost/old", Apparmor: profile(2, "new").Apparmor}, "new", "new", false},
+		"old unconfined": {&security{ApparmorProfile: "unconfined"}, "unconfined", "unconfined", true},
+		"old default":    {&security{ApparmorProfile: "runtime/default"}, "varve-default", "!", true},
+		"old localhost":  {&security{ApparmorProfile: "localhost/mine"}, "mine", "mine", false},
+		"privileged":     {&security{ApparmorProfile: "localhost/mine", Privileged: true}, "", "", true},
 	} {
-		if got, err := appArmor(c.sc, true); err != nil || got != c.with {
+		if got, err := appArmor(c.sc, &Host{AppArmor: true, AppArmorDefault: true}); err != nil || got != c.with {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
-		if got, err := appArmor(c.sc, false); (err == nil) != c.without || got != "" {
+		got, err := appArmor(c.sc, &Host{AppArmor: true})
+		if err != nil {
+			got = "!"
+		}
+		if got != c.bare {
+			t.Errorf("%s without apparmor_parser: %q, %v", name, got, err)
+		}
+		if got, err := appArmor(c.sc, &Host{}); (err == nil) != c.without || got != "" {
 			t.Errorf("%s without AppArmor: %q, %v", name, got, err)
 		}
 	}
-	for _, bad := range []*security{profile(2, ""), {ApparmorProfile: "mine"}, {ApparmorProfile: "localhost/"}} {
-		if got, err := appArmor(bad, true); err == nil {
+	for _, bad := range []*security{profile(2, ""), profile(0, "mine"), profile(1, "mine"), profile(3, ""), profile(2, "a\nb"), {ApparmorProfile: "mine"}, {ApparmorProfile: "localhost/"}} {
+		if got, err := appArmor(bad, &Host{AppArmor: true, AppArmorDefault: true}); err == nil {
 			t.Errorf("%v is %q", bad, got)
 		}
 	}

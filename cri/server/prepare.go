@@ -49,6 +49,9 @@ func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := s.apparmor.Ensure(cp.Spec.Process.ApparmorProfile); err != nil {
+		return nil, err
+	}
 	out := &prepared{plan: cp}
 	out.prog, out.flags, err = s.filter(cp)
 	return out, err

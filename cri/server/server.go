@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/apparmor"
 	"github.com/varve-cri/varve/cri/cdi"
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/debt"
@@ -54,21 +55,22 @@ type Server struct {
 	net      *network.Network
 	version  string
 
-	records *record.Store
-	steps   step.Engine
-	table   table
-	runs    serial.Joint // the requests that change something; see join
-	events  event.Broadcast
-	debts   debt.Book
-	settled chan struct{} // closed when the network has no attachment from before that nobody owns
-	seccomp seccomp.Cache
-	paths   hostpath.Checker
-	devices *cdi.Registry
-	stats   *stats.Reader
-	begun   time.Time
-	calls   *metrics.Calls
-	metrics *metrics.Registry
-	leaks   *leak.Watch
+	records  *record.Store
+	steps    step.Engine
+	table    table
+	runs     serial.Joint // the requests that change something; see join
+	events   event.Broadcast
+	debts    debt.Book
+	settled  chan struct{} // closed when the network has no attachment from before that nobody owns
+	seccomp  seccomp.Cache
+	paths    hostpath.Checker
+	devices  *cdi.Registry
+	apparmor apparmor.Profiles
+	stats    *stats.Reader
+	begun    time.Time
+	calls    *metrics.Calls
+	metrics  *metrics.Registry
+	leaks    *leak.Watch
 }
 
 // New opens the records. It adopts nothing yet: see Restore.

@@ -3,6 +3,7 @@ package container
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -205,5 +206,51 @@ func TestPrivileged(t *testing.T) {
 		if strings.Contains(line, " /sys ") && strings.Contains(line, " ro,") {
 			t.Errorf("/sys is read-only: %s", line)
 		}
+	}
+}
+
+// TestAppArmor is what a node does with profiles: where the kernel has AppArmor,
+// they are enforced; where it has not, one that somebody relies on is refused.
+func TestAppArmor(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod()
+	with := func(kind runtimeapi.SecurityProfile_ProfileType, name string) harness.Change {
+		return harness.Security(func(s *securityContext) {
+			s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: kind, LocalhostRef: name}
+		})
+	}
+	_, err := pod.TryCreate(with(runtimeapi.SecurityProfile_Localhost, "no-such-profile"))
+	h.WantCode(err, codes.InvalidArgument, "no-such-profile")
+	enabled, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	if err != nil || enabled[0] != 'Y' {
+		pod.Start(harness.Say("sleep"), with(runtimeapi.SecurityProfile_RuntimeDefault, ""))
+		pod.Start(harness.Say("sleep"), with(runtimeapi.SecurityProfile_Unconfined, ""))
+		return
+	}
+	file := filepath.Join(t.TempDir(), "profile")
+	h.Must(os.WriteFile(file, []byte("profile varve-e2e-no-write flags=(attach_disconnected) {\n  file,\n  capability,\n  network,\n  signal,\n  ptrace,\n  deny /tmp/** w,\n}\n"), 0o600))
+	load := func(flag string) {
+		t.Helper()
+		if said, err := exec.Command("apparmor_parser", flag, file).CombinedOutput(); err != nil {
+			t.Fatalf("apparmor_parser %s: %v: %s", flag, err, said)
+		}
+	}
+	load("-Kr")
+	t.Cleanup(func() { load("-R") })
+	c := pod.Start(harness.Say("sleep"), with(runtimeapi.SecurityProfile_Localhost, "varve-e2e-no-write"))
+	refused(t, c, "write /tmp/x 1", "permission denied")
+	c.Exec("write /etc/x 1")
+	for kind, want := range map[runtimeapi.SecurityProfile_ProfileType]string{
+		runtimeapi.SecurityProfile_RuntimeDefault: "varve-default (enforce)", runtimeapi.SecurityProfile_Unconfined: "unconfined",
+	} {
+		c := pod.Start(harness.Say("sleep"), with(kind, ""))
+		for _, file := range []string{"/proc/1/attr/current", "/proc/self/attr/current"} {
+			if got := strings.TrimSpace(c.Exec("cat " + file)); got != want {
+				t.Errorf("%s: %s is %q, want %q", kind, file, got, want)
+			}
+		}
+	}
+	if got := pod.Output(harness.Say("cat /proc/self/attr/current")); got != "varve-default (enforce)\n" {
+		t.Errorf("without a word: %q", got)
 	}
 }

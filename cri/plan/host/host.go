@@ -14,6 +14,7 @@ import (
 
 	"github.com/moby/sys/capability"
 
+	"github.com/varve-cri/varve/cri/apparmor"
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/plan"
 )
@@ -42,6 +43,7 @@ func Read(cfg *config.Config, cgroups Cgroups) (h *plan.Host, notes []string, er
 	if h.Rlimits, err = hardLimits(); err != nil {
 		return nil, nil, fmt.Errorf("rlimits of the daemon: %w", err)
 	}
+	h.AppArmorDefault = h.AppArmor && apparmor.CanLoad()
 	weak := !slices.Contains(h.Capabilities, "CAP_SYS_RESOURCE")
 	h.Restrict = plan.Restrict{
 		OOMScoreAdj:  cfg.Limits.RestrictOOMScoreAdj.Resolve(weak),
@@ -54,6 +56,9 @@ func Read(cfg *config.Config, cgroups Cgroups) (h *plan.Host, notes []string, er
 // restrictions puts into words what is degraded on this node.
 func restrictions(cfg *config.Config, h *plan.Host, weak bool) []string {
 	var notes []string
+	if h.AppArmor && !h.AppArmorDefault {
+		notes = append(notes, "AppArmor is on, but apparmor_parser is not there to load the profile "+plan.AppArmorDefault+": containers that ask for no profile run without one, RuntimeDefault is refused")
+	}
 	if weak {
 		notes = append(notes, "the daemon lacks CAP_SYS_RESOURCE: oom_score_adj cannot go below its own, hard rlimits cannot be raised")
 	}
