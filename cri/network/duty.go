@@ -122,7 +122,7 @@ func (d *duty) list() (*libcni.NetworkConfigList, error) {
 
 func (d *duty) runtimeConf(netns string) *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{
-		ContainerID: d.PodID, NetNS: netns, IfName: ifName,
+		ContainerID: d.PodID, NetNS: netns, IfName: Interface,
 		Args: d.Args, CapabilityArgs: d.Capabilities,
 	}
 }

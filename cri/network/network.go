@@ -16,8 +16,8 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
 
-// ifName is the pod's interface; Kubernetes expects this name.
-const ifName = "eth0"
+// Interface is the pod's interface; Kubernetes expects this name.
+const Interface = "eth0"
 
 // Network attaches pods to one CNI network. Its methods may be called from
 // many goroutines at once, but for one pod only one at a time.
@@ -181,5 +181,5 @@ func addresses(res types.Result) ([]net.IP, error) {
 }
 
 func attachment(id string) types.GCAttachment {
-	return types.GCAttachment{ContainerID: id, IfName: ifName}
+	return types.GCAttachment{ContainerID: id, IfName: Interface}
 }

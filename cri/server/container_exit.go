@@ -72,6 +72,7 @@ func (s *Server) ended(c *container, e record.Exit) {
 	// Before anybody goes on who waits for the exit: the pod's own end comes after.
 	s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.id, c.pod)
 	c.exited.close()
+	c.gauge.Close()
 	if err := group.Remove(); err != nil {
 		klog.ErrorS(err, "Cgroup of an exited container is left until it is removed", "container", c.id)
 	}

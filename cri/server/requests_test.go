@@ -143,11 +143,6 @@ func TestUnimplementedHasItsName(t *testing.T) {
 	want(t, err, codes.Unimplemented, "CheckpointContainer is not implemented yet")
 	_, err = n.Exec(ctx, &runtimeapi.ExecRequest{})
 	want(t, err, codes.Unimplemented, "Exec is not implemented yet")
-	stream, err := n.StreamPodSandboxMetrics(ctx, &runtimeapi.StreamPodSandboxMetricsRequest{})
-	if err == nil {
-		_, err = stream.Recv()
-	}
-	want(t, err, codes.Unimplemented, "StreamPodSandboxMetrics is not implemented yet")
 }
 
 func TestBadRequests(t *testing.T) {

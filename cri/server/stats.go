@@ -2,39 +2,70 @@ package server
 
 import (
 	"context"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/metric"
 	"github.com/varve-cri/varve/cri/page"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/stats"
 )
 
-// maxReaders is how many goroutines read the statistics of a list.
-const maxReaders = 4
+func (c *container) measured() stats.Container {
+	return stats.Container{Record: c.rec.Load(), Gauge: &c.gauge}
+}
 
-// gather makes a list of the statistics of another. Reading a container's
-// small files is processor time of the kernel's, so that it is shared out.
-func gather[T, S any](list []T, read func(T) S) []S {
-	out := make([]S, len(list))
-	var next atomic.Int64
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < len(list); i = int(next.Add(1)) - 1 {
-			out[i] = read(list[i])
+func (s *Server) measured(p *pod) stats.Pod {
+	m := stats.Pod{Record: p.rec.Load(), Gauge: &p.gauge}
+	if m.Record.Pins.Net && m.Record.State == record.PodReady {
+		m.Net = s.records.PodDir(p.id) + "/ns/net"
+	}
+	for _, c := range p.list() {
+		m.Containers = append(m.Containers, c.measured())
+	}
+	return m
+}
+
+// reading makes a reader of lists, some items at a time, that waits for slow measurements
+// until one moment, however often it is called.
+func reading[T, M, S any](measured func(T) M, read func([]M, time.Time) []S) func([]T) []S {
+	deadline := stats.Deadline()
+	return func(list []T) []S {
+		all := make([]M, len(list))
+		for i, v := range list {
+			all[i] = measured(v)
 		}
+		return read(all, deadline)
 	}
-	var wg sync.WaitGroup
-	for range min(maxReaders, runtime.GOMAXPROCS(0), len(list)) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
-	return out
+}
+
+func (s *Server) readStats() func([]*container) []*runtimeapi.ContainerStats {
+	return reading((*container).measured, s.stats.Containers)
+}
+
+func (s *Server) readPodStats() func([]*pod) []*runtimeapi.PodSandboxStats {
+	return reading(s.measured, s.stats.Pods)
+}
+
+func (s *Server) readPodMetrics() func([]*pod) []*runtimeapi.PodSandboxMetrics {
+	return reading(s.measured, func(list []stats.Pod, deadline time.Time) []*runtimeapi.PodSandboxMetrics {
+		return metric.Pods(s.stats, list, deadline)
+	})
+}
+
+func (s *Server) statsOf(f *runtimeapi.ContainerStatsFilter) []*container {
+	return s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainerStats(f, r) })
+}
+
+func (s *Server) podStatsOf(f *runtimeapi.PodSandboxStatsFilter) []*pod {
+	return s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPodStats(f, r) })
+}
+
+// readyPods are those that have metrics.
+func (s *Server) readyPods() []*pod {
+	return s.matchingPods("", func(r *record.Pod) bool { return r.State == record.PodReady })
 }
 
 // ContainerStats is the use of one container.
@@ -43,22 +74,7 @@ func (s *Server) ContainerStats(_ context.Context, req *runtimeapi.ContainerStat
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeapi.ContainerStatsResponse{Stats: s.stats.Container(c.rec.Load(), &c.layer, time.Now().Add(stats.FirstMeasure))}, nil
-}
-
-func (s *Server) statsOf(f *runtimeapi.ContainerStatsFilter) []*container {
-	return s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainerStats(f, r) })
-}
-
-// readStats makes a reader of statistics that waits for new layers' sizes
-// until one moment, however often it is called.
-func (s *Server) readStats() func([]*container) []*runtimeapi.ContainerStats {
-	deadline := time.Now().Add(stats.FirstMeasure)
-	return func(list []*container) []*runtimeapi.ContainerStats {
-		return gather(list, func(c *container) *runtimeapi.ContainerStats {
-			return s.stats.Container(c.rec.Load(), &c.layer, deadline)
-		})
-	}
+	return &runtimeapi.ContainerStatsResponse{Stats: s.readStats()([]*container{c})[0]}, nil
 }
 
 // ListContainerStats is the use of the containers that pass the filter.
@@ -73,39 +89,13 @@ func (s *Server) StreamContainerStats(req *runtimeapi.StreamContainerStatsReques
 	})
 }
 
-func (s *Server) podStats(p *pod, deadline time.Time) *runtimeapi.PodSandboxStats {
-	r := p.rec.Load()
-	pid := r.PausePID
-	var containers []*runtimeapi.ContainerStats
-	for _, c := range p.list() {
-		cr := c.rec.Load()
-		containers = append(containers, s.stats.Container(cr, &c.layer, deadline))
-		if cr.State == record.Running {
-			pid = cr.PID
-		}
-	}
-	return s.stats.Pod(r, pid, containers)
-}
-
 // PodSandboxStats is the use of one pod.
 func (s *Server) PodSandboxStats(_ context.Context, req *runtimeapi.PodSandboxStatsRequest) (*runtimeapi.PodSandboxStatsResponse, error) {
 	p, err := s.table.findPod(req.GetPodSandboxId())
 	if err != nil {
 		return nil, err
 	}
-	return &runtimeapi.PodSandboxStatsResponse{Stats: s.podStats(p, time.Now().Add(stats.FirstMeasure))}, nil
-}
-
-func (s *Server) podStatsOf(f *runtimeapi.PodSandboxStatsFilter) []*pod {
-	return s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPodStats(f, r) })
-}
-
-// readPodStats is readStats for pods.
-func (s *Server) readPodStats() func([]*pod) []*runtimeapi.PodSandboxStats {
-	deadline := time.Now().Add(stats.FirstMeasure)
-	return func(list []*pod) []*runtimeapi.PodSandboxStats {
-		return gather(list, func(p *pod) *runtimeapi.PodSandboxStats { return s.podStats(p, deadline) })
-	}
+	return &runtimeapi.PodSandboxStatsResponse{Stats: s.readPodStats()([]*pod{p})[0]}, nil
 }
 
 // ListPodSandboxStats is the use of the pods that pass the filter.
@@ -117,5 +107,22 @@ func (s *Server) ListPodSandboxStats(_ context.Context, req *runtimeapi.ListPodS
 func (s *Server) StreamPodSandboxStats(req *runtimeapi.StreamPodSandboxStatsRequest, out runtimeapi.RuntimeService_StreamPodSandboxStatsServer) error {
 	return page.Send(s.podStatsOf(req.GetFilter()), s.readPodStats(), func(part []*runtimeapi.PodSandboxStats) error {
 		return out.Send(&runtimeapi.StreamPodSandboxStatsResponse{PodSandboxStats: part})
+	})
+}
+
+// ListMetricDescriptors says which metrics there are.
+func (s *Server) ListMetricDescriptors(context.Context, *runtimeapi.ListMetricDescriptorsRequest) (*runtimeapi.ListMetricDescriptorsResponse, error) {
+	return &runtimeapi.ListMetricDescriptorsResponse{Descriptors: metric.Descriptors()}, nil
+}
+
+// ListPodSandboxMetrics are the metrics of the pods that are ready, and of their containers.
+func (s *Server) ListPodSandboxMetrics(context.Context, *runtimeapi.ListPodSandboxMetricsRequest) (*runtimeapi.ListPodSandboxMetricsResponse, error) {
+	return &runtimeapi.ListPodSandboxMetricsResponse{PodMetrics: s.readPodMetrics()(s.readyPods())}, nil
+}
+
+// StreamPodSandboxMetrics is ListPodSandboxMetrics in pieces.
+func (s *Server) StreamPodSandboxMetrics(_ *runtimeapi.StreamPodSandboxMetricsRequest, out runtimeapi.RuntimeService_StreamPodSandboxMetricsServer) error {
+	return page.Send(s.readyPods(), s.readPodMetrics(), func(part []*runtimeapi.PodSandboxMetrics) error {
+		return out.Send(&runtimeapi.StreamPodSandboxMetricsResponse{PodSandboxMetrics: part})
 	})
 }

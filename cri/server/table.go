@@ -28,6 +28,7 @@ type pod struct {
 
 	pause atomic.Pointer[shim.Client] // of the shared PID namespace's init; written under lock
 	shm   serial.Lock                 // held while the pod's /dev/shm is made
+	gauge stats.Gauge                 // what its statistics remember
 }
 
 // container is one container.
@@ -45,7 +46,7 @@ type container struct {
 	ready  atomic.Pointer[prepared]     // planned by Create for Start
 	exited latch                        // the exit is on record
 	tidied latch                        // what the exit left (the cgroup) is gone
-	layer  stats.Layer                  // how large its read-write layer is
+	gauge  stats.Gauge                  // what its statistics remember
 	group  atomic.Pointer[pendingGroup] // made ahead by Create for Start
 }
 
@@ -109,11 +110,13 @@ func (t *table) addContainer(c *container) error {
 }
 
 func (t *table) dropPod(p *pod) {
+	p.gauge.Close()
 	t.pods.CompareAndDelete(p.id, p)
 	t.podNames.CompareAndDelete(podKey(p.rec.Load()), p)
 }
 
 func (t *table) dropContainer(c *container) {
+	c.gauge.Close()
 	c.pod.mu.Lock()
 	delete(c.pod.containers, c.id)
 	c.pod.mu.Unlock()

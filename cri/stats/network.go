@@ -1,45 +1,75 @@
 package stats
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/network"
+	"github.com/varve-cri/varve/runtime/namespace"
 )
 
-// Network reads a /proc/PID/net/dev: the counters of all interfaces but the
-// loopback, eth0 as the default one. A line that is not one is left out.
-func Network(dev string, at time.Time) *runtimeapi.NetworkUsage {
-	u := &runtimeapi.NetworkUsage{Timestamp: at.UnixNano()}
+// Interface is the counters of one network interface.
+type Interface struct {
+	Name                                    string
+	RxBytes, RxPackets, RxErrors, RxDropped uint64
+	TxBytes, TxPackets, TxErrors, TxDropped uint64
+}
+
+// Networks are the interfaces of each network namespace that is pinned by a file,
+// without the loopback; nil for one that is not there, and for "".
+func Networks(pins []string) [][]Interface {
+	all := make([][]Interface, len(pins))
+	namespace.Visit(pins, func(i int) {
+		if dev, err := os.ReadFile("/proc/thread-self/net/dev"); err == nil {
+			all[i] = interfaces(string(dev))
+		}
+	})
+	return all
+}
+
+// interfaces reads a /proc/net/dev. A line that is not one is left out.
+func interfaces(dev string) []Interface {
+	all := []Interface{}
 	for line := range strings.Lines(dev) {
 		name, rest, ok := strings.Cut(line, ":")
 		name = strings.TrimSpace(name)
 		if !ok || name == "lo" {
 			continue
 		}
-		f := strings.Fields(rest)
-		if len(f) < 11 {
-			continue
+		i := Interface{Name: name}
+		into := [...]*uint64{0: &i.RxBytes, &i.RxPackets, &i.RxErrors, &i.RxDropped, 8: &i.TxBytes, &i.TxPackets, &i.TxErrors, &i.TxDropped}
+		n := 0
+		for word := range strings.FieldsSeq(rest) {
+			if n < len(into) && into[n] != nil {
+				*into[n], _ = strconv.ParseUint(word, 10, 64) // 0 for what is no number
+			}
+			n++
 		}
-		i := &runtimeapi.NetworkInterfaceUsage{
-			Name:    name,
-			RxBytes: counter(f[0]), RxErrors: counter(f[2]),
-			TxBytes: counter(f[8]), TxErrors: counter(f[10]),
+		if n >= len(into) {
+			all = append(all, i)
 		}
-		if name == "eth0" {
-			u.DefaultInterface = i
-			continue
-		}
-		u.Interfaces = append(u.Interfaces, i)
 	}
-	return u
+	return all
 }
 
-func counter(s string) *runtimeapi.UInt64Value {
-	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return nil
+// Network is the use of all interfaces: that which the plugins were asked to make
+// is the default one.
+func Network(all []Interface, at time.Time) *runtimeapi.NetworkUsage {
+	u := &runtimeapi.NetworkUsage{Timestamp: at.UnixNano()}
+	for _, i := range all {
+		one := &runtimeapi.NetworkInterfaceUsage{
+			Name:    i.Name,
+			RxBytes: value(i.RxBytes), RxErrors: value(i.RxErrors), TxBytes: value(i.TxBytes), TxErrors: value(i.TxErrors),
+		}
+		if i.Name == network.Interface {
+			u.DefaultInterface = one
+			continue
+		}
+		u.Interfaces = append(u.Interfaces, one)
 	}
-	return value(n)
+	return u
 }

@@ -38,18 +38,6 @@ func BenchmarkMkdirOnly(b *testing.B) {
 	}
 }
 
-func BenchmarkStats(b *testing.B) {
-	g, err := Create(name(b), resources())
-	must(b, err)
-	join(b, g, nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := g.Stats(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkSet(b *testing.B) {
 	g, err := Create(name(b), resources())
 	must(b, err)

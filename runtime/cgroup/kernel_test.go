@@ -171,9 +171,6 @@ func TestCreateSetRemove(t *testing.T) {
 	if g.Exists() {
 		t.Error("it is still there")
 	}
-	if _, err := g.Stats(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("stats of a group that is gone: %v", err)
-	}
 	if _, err := g.Limits(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("limits of a group that is gone: %v", err)
 	}
@@ -284,25 +281,6 @@ func TestDevices(t *testing.T) {
 		if strings.Contains(list, "c 1:1 ") || strings.HasPrefix(list, "a") {
 			t.Errorf("devices.list: %s", list)
 		}
-	}
-}
-
-func TestStats(t *testing.T) {
-	g, err := Create(name(t), resources())
-	must(t, err)
-	below, err := Create(g.Path()+"/exec", nil)
-	must(t, err)
-	p := join(t, below, nil)
-	p.say("busy")
-	p.line(t)
-	s, err := g.Stats()
-	must(t, err)
-	if s.CPU.Usage < 10e6 || s.Memory.Usage == 0 || s.Memory.RSS == 0 || s.Memory.WorkingSet == 0 || s.Memory.WorkingSet > s.Memory.Usage ||
-		s.Memory.PageFaults == 0 || s.Memory.Limit != 64<<20 || s.Pids.Current == 0 || s.Pids.Limit != 100 || time.Since(s.Time) > time.Minute {
-		t.Errorf("%+v", s)
-	}
-	if g.V2Path() != "" && (s.CPU.PSI == nil || s.Memory.PSI == nil || s.IO.PSI == nil) {
-		t.Errorf("no pressure: %+v", s)
 	}
 }
 
