@@ -138,13 +138,15 @@ func spawn(args []string) error {
 	return cmd.Process.Release()
 }
 
+// held is what alloc has taken: no collection of garbage may give it back.
+var held [][]byte
+
 // alloc MIB takes memory and touches it.
 func alloc(args []string) error {
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
 		return err
 	}
-	var held [][]byte
 	for ; n > 0; n-- {
 		block := make([]byte, 1<<20)
 		for i := 0; i < len(block); i += 4096 {
