@@ -35,8 +35,9 @@ type world struct {
 	unshare *exec.Cmd
 }
 
-// newWorld brings the world up; it is gone, and audited, when the test ends.
-func newWorld(t *testing.T, mirror string) *world {
+// newWorld brings the world up, with the kubelet's feature gates on; it is gone, and audited,
+// when the test ends.
+func newWorld(t *testing.T, mirror string, gates ...string) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "varve-kubelet-")
 	if err != nil {
@@ -51,6 +52,9 @@ func newWorld(t *testing.T, mirror string) *world {
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the kubelet's own certificate, on loopback
 	}}
 	config := fmt.Sprintf(kubeletConfig, dir, w.port)
+	if len(gates) > 0 {
+		config += "featureGates: {" + strings.Join(gates, ": true, ") + ": true}\n"
+	}
 	if err := os.WriteFile(filepath.Join(dir, "kubelet.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
