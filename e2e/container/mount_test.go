@@ -11,6 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/testimage"
 )
 
 func mount(m *runtimeapi.Mount) harness.Change {
@@ -51,6 +52,34 @@ func TestMounts(t *testing.T) {
 	if m := mounts["/deep/er/ro"]; !m.GetReadonly() || m.GetHostPath() != dir {
 		t.Errorf("status tells mounts %v", c.Status().GetMounts())
 	}
+}
+
+// TestMountOptions forbids programs in one of two mounts of the same directory.
+func TestMountOptions(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod()
+	dir := t.TempDir()
+	program, err := testimage.Program("github.com/varve-cri/varve/e2e/probe")
+	h.Must(err)
+	h.Must(os.WriteFile(filepath.Join(dir, "probe"), program, 0o755))
+	c := pod.Start(harness.Say("sleep"),
+		mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/strict", MountOptions: []string{"noexec", "nosuid", "nodev"}}),
+		mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/plain"}))
+	run := func(path string) bool {
+		answer, err := h.ExecSync(h.Ctx, &runtimeapi.ExecSyncRequest{ContainerId: c.ID, Cmd: []string{path, "print", "it", "runs"}})
+		return err == nil && answer.GetExitCode() == 0
+	}
+	if run("/strict/probe") || !run("/plain/probe") {
+		t.Errorf("a program runs with noexec: %v, without: %v", run("/strict/probe"), run("/plain/probe"))
+	}
+	for line := range strings.Lines(c.Exec("cat /proc/self/mountinfo")) {
+		if strings.Contains(line, " /strict ") && !strings.Contains(line, " rw,nosuid,nodev,noexec,") {
+			t.Errorf("options: %s", line)
+		}
+	}
+	c.Exec("write /strict/x 1")
+	_, err = pod.TryCreate(mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/v", MountOptions: []string{"noexec", "exec"}}))
+	h.WantCode(err, codes.InvalidArgument, "config.mounts[0].mount_options[1]", "exec")
 }
 
 func TestMountThroughSymlinkOnTheHost(t *testing.T) {
@@ -162,6 +191,10 @@ func TestMaskedAndReadonlyPaths(t *testing.T) {
 	}
 	if got := c.Exec("ls /sys/firmware"); got != "" {
 		t.Errorf("a masked directory holds %q", got)
+	}
+	refused(t, c, "write /sys/firmware/x 1", "read-only file system")
+	if got := c.Exec("write /etc/note gone + cat /etc/note"); got != "" {
+		t.Errorf("what is written to a masked file comes back: %q", got)
 	}
 	refused(t, c, "write /proc/sys/kernel/hostname x", "read-only file system")
 	refused(t, c, "write /etc/new x", "read-only file system")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,13 @@ func TestUsersAndGroups(t *testing.T) {
 		"supplemental, merged": {func(s *securityContext) {
 			s.RunAsUser, s.SupplementalGroups = number(1234), []int64{7000}
 		}, "uid=1234 euid=1234 gid=1235 egid=1235 groups=[1235 2000 7000]"},
+		// CVE-2016-3697: a user of that name would be root.
+		"uid that is a name of the image": {func(s *securityContext) { s.RunAsUser = number(1000) }, "uid=1000 euid=1000 gid=0 egid=0 groups=[0]"},
+		"name and gid": {func(s *securityContext) { s.RunAsUsername, s.RunAsGroup = "alice", number(5000) },
+			"uid=1234 euid=1234 gid=5000 egid=5000 groups=[2000 5000]"},
+		"strict with nothing": {func(s *securityContext) {
+			s.RunAsUser, s.SupplementalGroupsPolicy = number(1234), runtimeapi.SupplementalGroupsPolicy_Strict
+		}, "uid=1234 euid=1234 gid=1235 egid=1235 groups=[1235]"},
 		"supplemental, strict": {func(s *securityContext) {
 			s.RunAsUser, s.SupplementalGroups = number(1234), []int64{7000}
 			s.SupplementalGroupsPolicy = runtimeapi.SupplementalGroupsPolicy_Strict
@@ -52,6 +60,10 @@ func TestUsersAndGroups(t *testing.T) {
 			if got := fmt.Sprintf("uid=%d euid=%d gid=%d", user.GetUid(), user.GetUid(), user.GetGid()); !strings.HasPrefix(tc.want, got+" ") {
 				t.Errorf("status tells user %v, want %s", user, tc.want)
 			}
+			// As the kernel tells them, which sorts them.
+			if got := fmt.Sprintf("groups=%v", slices.Sorted(slices.Values(user.GetSupplementalGroups()))); !strings.HasSuffix(tc.want, got) {
+				t.Errorf("status tells %s, want %s", got, tc.want)
+			}
 		})
 	}
 }
@@ -64,6 +76,11 @@ func TestUsersThatAreNotThere(t *testing.T) {
 		words  string
 	}{
 		"name":              {func(s *securityContext) { s.RunAsUsername = "nobody-here" }, "nobody-here"},
+		"number as a name":  {func(s *securityContext) { s.RunAsUsername = "4294967296" }, "run_as_username"},
+		"name and uid":      {func(s *securityContext) { s.RunAsUsername, s.RunAsUser = "alice", number(1) }, "run_as_username"},
+		"uid out of range":  {func(s *securityContext) { s.RunAsUser = number(1 << 31) }, "run_as_user"},
+		"group below 0":     {func(s *securityContext) { s.RunAsUser, s.SupplementalGroups = number(1), []int64{-1} }, "supplemental_groups[0]"},
+		"unknown policy":    {func(s *securityContext) { s.SupplementalGroupsPolicy = 7 }, "supplemental_groups_policy"},
 		"group but no user": {func(s *securityContext) { s.RunAsGroup = number(5) }, "run_as_group"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -108,6 +125,12 @@ func TestCapabilities(t *testing.T) {
 		"one less": {func(s *securityContext) {
 			s.Capabilities = &runtimeapi.Capability{DropCapabilities: []string{"CHOWN"}}
 		}, "00000000a80425fa"},
+		"all": {func(s *securityContext) {
+			s.Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"ALL"}}
+		}, ours},
+		"all dropped, all added": {func(s *securityContext) {
+			s.Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"ALL"}, DropCapabilities: []string{"ALL"}}
+		}, "0000000000000000"},
 		"privileged": {func(s *securityContext) { s.Privileged = true }, ours},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
@@ -122,10 +145,58 @@ func TestCapabilities(t *testing.T) {
 			}
 		})
 	}
-	_, err = pod.TryCreate(harness.Security(func(s *securityContext) {
-		s.Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"FLY"}}
-	}))
-	h.WantCode(err, codes.InvalidArgument, "FLY")
+	for _, field := range []func(*runtimeapi.Capability){
+		func(c *runtimeapi.Capability) { c.AddCapabilities = []string{"FLY"} },
+		func(c *runtimeapi.Capability) { c.DropCapabilities = []string{"FLY"} },
+		func(c *runtimeapi.Capability) { c.AddAmbientCapabilities = []string{"FLY"} },
+	} {
+		_, err = pod.TryCreate(harness.Security(func(s *securityContext) {
+			s.Capabilities = &runtimeapi.Capability{}
+			field(s.Capabilities)
+		}))
+		h.WantCode(err, codes.InvalidArgument, "FLY")
+	}
+}
+
+// TestCapabilitiesOfUsers is who has what when the first process is not root:
+// nothing that is not ambient (CVE-2018-1000400), and in no case more than the
+// bounding set.
+func TestCapabilitiesOfUsers(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod()
+	const none, netBind, chown, killBind = "0000000000000000", "0000000000000400", "0000000000000001", "0000000000000420"
+	for name, tc := range map[string]struct {
+		caps          *runtimeapi.Capability
+		user          int64
+		eff, amb, bnd string
+	}{
+		"user":      {nil, 1234, none, none, "00000000a80425fb"},
+		"user, add": {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"CHOWN"}}, 1234, none, none, chown},
+		"user, ambient": {&runtimeapi.Capability{DropCapabilities: []string{"ALL"}, AddAmbientCapabilities: []string{"NET_BIND_SERVICE"}},
+			1234, netBind, netBind, netBind},
+		"user, add and ambient": {&runtimeapi.Capability{
+			DropCapabilities: []string{"all"}, AddCapabilities: []string{"kill", "CAP_NET_BIND_SERVICE"}, AddAmbientCapabilities: []string{"CAP_NET_BIND_SERVICE"},
+		}, 1234, netBind, netBind, killBind},
+		"root, add and ambient": {&runtimeapi.Capability{
+			DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"KILL"}, AddAmbientCapabilities: []string{"NET_BIND_SERVICE"},
+		}, 0, killBind, netBind, killBind},
+		"dropped": {&runtimeapi.Capability{
+			DropCapabilities: []string{"ALL", "NET_BIND_SERVICE"}, AddAmbientCapabilities: []string{"NET_BIND_SERVICE"},
+		}, 1234, none, none, none},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			c := pod.For(t).Start(harness.Say("sleep"), harness.Security(func(s *securityContext) {
+				s.Capabilities, s.RunAsUser = tc.caps, number(tc.user)
+			}))
+			for who, text := range map[string]string{"first process": c.Exec("cat /proc/1/status"), "exec": c.Exec("cat /proc/self/status")} {
+				for field, want := range map[string]string{"CapEff": tc.eff, "CapPrm": tc.eff, "CapAmb": tc.amb, "CapInh": tc.amb, "CapBnd": tc.bnd} {
+					if got := statusField(text, field); got != want {
+						t.Errorf("%s: %s is %s, want %s", who, field, got, want)
+					}
+				}
+			}
+		})
+	}
 }
 
 func TestNoNewPrivileges(t *testing.T) {
@@ -190,21 +261,47 @@ func TestSeccompProfilesThatAreNoGood(t *testing.T) {
 	h.WantCode(err, codes.InvalidArgument, "relative.json")
 }
 
+// TestPrivileged goes through the eight effects that the CRI lists; what it asks
+// for beside is of no effect. The fourth and the eighth show where the kernel has
+// AppArmor and SELinux.
 func TestPrivileged(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod(harness.OwnNetwork, func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
 	c := pod.Start(harness.Say("sleep"), harness.Security(func(s *securityContext) {
 		s.Privileged = true
 		s.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
+		s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: "no-such-profile"}
+		s.Capabilities = &runtimeapi.Capability{DropCapabilities: []string{"ALL"}}
+		s.MaskedPaths, s.ReadonlyPaths = []string{"/proc/interrupts", "/etc/note"}, []string{"/proc/sys"}
 	}))
-	if got := statusField(c.Exec("cat /proc/1/status"), "Seccomp"); got != "0" {
-		t.Errorf("seccomp mode is %s", got)
+	own, err := os.ReadFile("/proc/self/status")
+	h.Must(err)
+	text := c.Exec("cat /proc/1/status")
+	for field, want := range map[string]string{"CapEff": statusField(string(own), "CapBnd"), "Seccomp": "0"} { // 1, 5
+		if got := statusField(text, field); got != want {
+			t.Errorf("%s is %s, want %s", field, got, want)
+		}
 	}
-	c.Exec("open /dev/full + write /proc/sys/net/core/somaxconn 4096")
+	if got := c.Exec("cat /etc/note /proc/interrupts"); !strings.HasPrefix(got, "from the image\n") || !strings.Contains(got, "CPU0") { // 2
+		t.Errorf("what should be unmasked says %s", got)
+	}
+	c.Exec("openfor w /proc/sys/net/core/somaxconn + write /proc/sys/net/core/somaxconn 4096") // 3
 	c.Exec("mkdir /tmp/m + mount /tmp/m")
 	for line := range strings.Lines(c.Exec("cat /proc/self/mountinfo")) {
-		if strings.Contains(line, " /sys ") && strings.Contains(line, " ro,") {
-			t.Errorf("/sys is read-only: %s", line)
+		if (strings.Contains(line, " /sys ") || strings.Contains(line, " /proc ")) && strings.Contains(line, " ro,") {
+			t.Errorf("read-only: %s", line)
+		}
+		if strings.Contains(line, " /proc/") || strings.Contains(line, " /sys/firmware") {
+			t.Errorf("covered: %s", line)
+		}
+	}
+	c.Exec("mknod /tmp/fuse 10 229 + openfor r /tmp/fuse + openfor w /dev/full") // 6
+	host, err := os.ReadDir("/dev")
+	h.Must(err)
+	there := c.Exec("ls /dev") // 7
+	for _, e := range host {
+		if e.Type()&os.ModeDevice != 0 && e.Name() != "console" && e.Name() != "ptmx" && !strings.Contains("\n"+there, "\n"+e.Name()+"\n") {
+			t.Errorf("the host's /dev/%s is not there", e.Name())
 		}
 	}
 }
