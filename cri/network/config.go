@@ -12,6 +12,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
+// ErrNoConfig is a node that has no network for pods, or none yet.
+var ErrNoConfig = errors.New("no network configuration")
+
 // Config says where the plugins, their configuration and our duties are.
 type Config struct {
 	ConfDir  string   // CNI configuration files, read again on each change
@@ -87,7 +90,7 @@ func (l *loader) read(files []string) (*libcni.NetworkConfigList, string, error)
 		return nil, "", fmt.Errorf("no valid network configuration: %w", errors.Join(bad...))
 	}
 	if len(l.builtin) == 0 {
-		return nil, "", fmt.Errorf("no network configuration in %s", l.dir)
+		return nil, "", fmt.Errorf("%w in %s", ErrNoConfig, l.dir)
 	}
 	list, err := libcni.NetworkConfFromBytes(l.builtin)
 	if err != nil {

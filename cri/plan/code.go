@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -77,10 +78,17 @@ func Code(err error) (codes.Code, bool) {
 	return codes.Unknown, false
 }
 
+// maxMessage bounds an error's text: it travels in a header, and what a request
+// holds, and a message shows, may have no end.
+const maxMessage = 4 << 10
+
 // Message returns the text of an error as the kubelet reads it: a word that it
 // looks for comes first, however deep in the chain the reason for it is.
 func Message(err error) string {
 	text := err.Error()
+	if len(text) > maxMessage {
+		text = fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(text[:maxMessage], ""), len(text))
+	}
 	prefix := ""
 	var pull *fault.Error
 	var never *UnimplementedError

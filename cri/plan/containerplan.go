@@ -197,6 +197,9 @@ func containerNamespaces(in *ContainerInput) ([]specs.LinuxNamespace, error) {
 	if err := checkUserNamespace(securityField+"namespace_options.userns_options", opt.GetUsernsOptions()); err != nil {
 		return nil, err
 	}
+	if err := checkShared(opt, in.PodConfig.GetLinux().GetSecurityContext().GetNamespaceOptions()); err != nil {
+		return nil, err
+	}
 	const field = securityField + "namespace_options.pid"
 	switch mode := PIDMode(in.Config, in.PodConfig); mode {
 	case runtimeapi.NamespaceMode_NODE:
@@ -219,6 +222,20 @@ func containerNamespaces(in *ContainerInput) ([]specs.LinuxNamespace, error) {
 	default:
 		return nil, invalid(field, "%d is not known", mode)
 	}
+}
+
+// checkShared refuses a container that asks for a namespace of the host's which
+// its pod does not have: who allowed the pod has not allowed that.
+func checkShared(opt, pod *runtimeapi.NamespaceOption) error {
+	for _, ns := range []struct {
+		name      string
+		asks, has runtimeapi.NamespaceMode
+	}{{"network", opt.GetNetwork(), pod.GetNetwork()}, {"ipc", opt.GetIpc(), pod.GetIpc()}, {"pid", opt.GetPid(), pod.GetPid()}} {
+		if ns.asks == runtimeapi.NamespaceMode_NODE && ns.has != runtimeapi.NamespaceMode_NODE {
+			return invalid(securityField+"namespace_options."+ns.name, "NODE: the pod does not have the host's")
+		}
+	}
+	return nil
 }
 
 // PIDMode is the PID namespace of a container: its own wish, or the pod's when

@@ -1,6 +1,10 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // InvalidError is a request that cannot be carried out whatever the state of
 // the node: it maps to InvalidArgument.
@@ -18,8 +22,17 @@ type NotFoundError struct {
 	ID   string
 }
 
-// Error names the object.
-func (e *NotFoundError) Error() string { return e.Kind + " " + e.ID + " not found" }
+// Error names the object. What was asked for may be any text.
+func (e *NotFoundError) Error() string {
+	id := e.ID
+	if len(id) > maxShown || strings.ContainsFunc(id, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		id = fmt.Sprintf("%.*q", maxShown, id)
+	}
+	return e.Kind + " " + id + " not found"
+}
+
+// maxShown is how much of a name that does not exist a message shows.
+const maxShown = 256
 
 // PreconditionError is a request that the state of another object forbids.
 type PreconditionError struct {

@@ -3,7 +3,6 @@ package plan
 import (
 	"bytes"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -109,11 +108,13 @@ func resolveUser(sc *runtimeapi.LinuxContainerSecurityContext, image string, pas
 	return u, nil
 }
 
-// unique keeps the first of equal elements.
+// unique keeps the first of equal elements. A request may have 65536.
 func unique(list []uint32) []uint32 {
 	out := list[:0]
+	seen := make(map[uint32]bool, len(list))
 	for _, v := range list {
-		if !slices.Contains(out, v) {
+		if !seen[v] {
+			seen[v] = true
 			out = append(out, v)
 		}
 	}

@@ -22,6 +22,8 @@ import (
 type Interceptor struct {
 	// Calls counts the requests.
 	Calls *metrics.Calls
+	// Check refuses what no request may hold, before a handler sees it.
+	Check func(req any) error
 	// Status turns an error into one with a gRPC status.
 	Status func(error) error
 	// Objects gives the names and ids of what a request is about, as klog's keys and
@@ -59,7 +61,24 @@ func (i *Interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 		}
 		tell(ctx, method, took, err, objects)
 	}()
+	if err := i.Check(req); err != nil {
+		return nil, err
+	}
 	return h(ctx, req)
+}
+
+// checked is a stream whose request is checked when it is read.
+type checked struct {
+	grpc.ServerStream
+	check func(req any) error
+}
+
+// RecvMsg reads the request.
+func (c checked) RecvMsg(m any) error {
+	if err := c.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return c.check(m)
 }
 
 func (i *Interceptor) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) (err error) {
@@ -75,7 +94,7 @@ func (i *Interceptor) stream(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 		method.Observe(status.Code(err), took)
 		tell(ctx, method, took, err, func() []any { return nil })
 	}()
-	return h(srv, ss)
+	return h(srv, checked{ss, i.Check})
 }
 
 // named gives the request a number, which all its lines have, and the id of its

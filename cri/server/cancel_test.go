@@ -13,16 +13,16 @@ import (
 	"github.com/varve-cri/varve/cri/step"
 )
 
-// request is one that changes something: a test of it makes what it is about,
+// changer is a request that changes something: a test of it makes what it is about,
 // sends it, and looks at what has become of it.
-type request struct {
+type changer struct {
 	verb string
 	// make returns what sends the request, and what checks that it was done.
 	make func(n *node, round int) (send func(context.Context) error, check func())
 }
 
 // cancelled are the requests of a pod's and a container's life.
-func cancelled(t *testing.T) []request {
+func cancelled(t *testing.T) []changer {
 	pod := func(n *node, round int, change ...func(*runtimeapi.PodSandboxConfig)) (string, *runtimeapi.PodSandboxConfig) {
 		pc := podConfig(t, append(change, func(c *runtimeapi.PodSandboxConfig) { c.Metadata.Name = fmt.Sprint("pod", round) })...)
 		return n.pod(pc), pc
@@ -35,7 +35,7 @@ func cancelled(t *testing.T) []request {
 		id, pc, cc := container(n, round)
 		return n.run(id, pc, cc)
 	}
-	return []request{
+	return []changer{
 		{"RunPodSandbox", func(n *node, round int) (func(context.Context) error, func()) {
 			pc := podConfig(t, sharedPID, ownNetwork, func(c *runtimeapi.PodSandboxConfig) { c.Metadata.Name = fmt.Sprint("pod", round) })
 			var id string

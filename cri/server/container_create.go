@@ -29,6 +29,12 @@ func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateCont
 	if req.GetConfig() == nil {
 		return nil, invalid("config", "is missing")
 	}
+	if err := samePodConfig(p, req.GetSandboxConfig()); err != nil {
+		return nil, err
+	}
+	if err := plan.CheckHandler("config.image.runtime_handler", req.GetConfig().GetImage().GetRuntimeHandler(), s.cfg); err != nil {
+		return nil, err
+	}
 	rec := &record.Container{
 		ID: newID(), PodID: p.id, State: record.Created, CreatedAt: time.Now().UnixNano(),
 		Config: req.GetConfig(), Resources: req.GetConfig().GetLinux().GetResources(),
@@ -54,6 +60,16 @@ func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateCont
 		return nil, err
 	}
 	return &runtimeapi.CreateContainerResponse{ContainerId: id}, nil
+}
+
+// samePodConfig refuses the configuration of another pod. Only what the pod was
+// made with counts, so that nothing else of it is looked at.
+func samePodConfig(p *pod, sent *runtimeapi.PodSandboxConfig) error {
+	have, want := p.rec.Load().Config.GetMetadata(), sent.GetMetadata()
+	if want == nil || have.GetName() == want.GetName() && have.GetNamespace() == want.GetNamespace() && have.GetUid() == want.GetUid() {
+		return nil
+	}
+	return invalid("sandbox_config.metadata", "is of pod %s, %s is pod %s", podName(want), p.id, podName(have))
 }
 
 // sameContainer answers a request for a container that exists.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +90,7 @@ func (s *Server) StopContainer(ctx context.Context, req *runtimeapi.StopContaine
 	if err != nil {
 		return nil, err
 	}
-	op, patience := c.op("StopContainer"), time.Duration(req.GetTimeout())*time.Second
+	op, patience := c.op("StopContainer"), seconds(req.GetTimeout())
 	// A second stop with less patience does not queue behind the first.
 	key := fmt.Sprint(c.id, " ", req.GetTimeout())
 	_, err = s.join(ctx, op, 0, key, func(ctx context.Context) (string, error) { return "", s.stop(ctx, op, c, patience) })
@@ -118,6 +119,12 @@ func (s *Server) stop(ctx context.Context, op step.Op, c *container, patience ti
 		}},
 		{Name: "kill", Do: func(ctx context.Context) error { return s.kill(ctx, c) }},
 	})
+}
+
+// seconds is n seconds, or the longest time there is: a caller that says "for
+// ever" with the largest number must not get the opposite.
+func seconds(n int64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/int64(time.Second))) * time.Second
 }
 
 // ask sends the stop signal and waits for the exit, at most as long as patience.

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/runtime/cgroup"
 	"github.com/varve-cri/varve/shim"
@@ -51,7 +52,7 @@ func toStatus(err error) error {
 	if _, known := plan.Code(err); !known {
 		var use *cgroup.InUseError
 		switch {
-		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController), errors.As(err, &use):
+		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController), errors.Is(err, network.ErrNoConfig), errors.As(err, &use):
 			return status.Error(codes.FailedPrecondition, plan.Message(err))
 		case errors.Is(err, shim.ErrUnsupported):
 			return status.Error(codes.Unimplemented, plan.Message(err))

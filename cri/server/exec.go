@@ -30,7 +30,7 @@ func (s *Server) ExecSync(ctx context.Context, req *runtimeapi.ExecSyncRequest) 
 		return nil, err
 	}
 	if t := req.GetTimeout(); t > 0 {
-		limit := time.Duration(t) * time.Second
+		limit := seconds(t)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeout %v exceeded: %w", limit, context.DeadlineExceeded))
 		defer cancel()

@@ -171,7 +171,7 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.grpc = grpc.NewServer(append(n.s.Options(), grpc.MaxSendMsgSize(64<<20))...)
+	n.grpc = grpc.NewServer(append(n.s.Options(), grpc.MaxSendMsgSize(64<<20), grpc.MaxRecvMsgSize(16<<20))...)
 	n.s.Register(n.grpc)
 	go n.grpc.Serve(l) //nolint:errcheck // it ends with the test
 	if n.Client, err = criclient.Dial(socket); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/varve-cri/varve/cri/leak"
 	"github.com/varve-cri/varve/cri/metrics"
+	"github.com/varve-cri/varve/cri/request"
 	"github.com/varve-cri/varve/cri/rpc"
 	"github.com/varve-cri/varve/cri/step"
 )
@@ -23,7 +24,7 @@ func (s *Server) Metrics() http.Handler { return s.metrics }
 // Options are what the gRPC server needs for its requests to be counted, logged
 // and answered with the right codes.
 func (s *Server) Options() []grpc.ServerOption {
-	return (&rpc.Interceptor{Calls: s.calls, Status: toStatus, Objects: s.objects}).Options()
+	return (&rpc.Interceptor{Calls: s.calls, Check: request.Check, Status: toStatus, Objects: s.objects}).Options()
 }
 
 // observe makes what looks at the server from outside of requests.

@@ -235,7 +235,7 @@ func settle(t *testing.T, n *node) {
 	t.Error("operations do not end")
 }
 
-func (s *Server) removePodNow(t *testing.T, id string) {
+func (s *Server) removePodNow(t testing.TB, id string) {
 	t.Helper()
 	if _, err := s.RemovePodSandbox(context.Background(), &runtimeapi.RemovePodSandboxRequest{PodSandboxId: id}); err != nil {
 		t.Error(err)
