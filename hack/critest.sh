@@ -20,8 +20,10 @@ done
 
 dir=$(mktemp -d /tmp/varve-critest-XXXXXX) log=$(mktemp /tmp/varve-critest-XXXXXX.log)
 hack/node.sh up "$dir" "${node[@]}"
+verbose=(--ginkgo.v) # names what is skipped; -benchmark does not go with it
+[[ " ${own[*]-} " != *" -benchmark "* && " ${own[*]-} " != *" --benchmark "* ]] || verbose=()
 code=0
-critest --runtime-endpoint="unix://$dir/varve.sock" --config=/dev/null --ginkgo.no-color --ginkgo.v "${own[@]}" >"$log" 2>&1 || code=$?
+critest --runtime-endpoint="unix://$dir/varve.sock" --config=/dev/null --ginkgo.no-color "${verbose[@]}" "${own[@]}" >"$log" 2>&1 || code=$?
 hack/node.sh down "$dir" || code=1
 
 grep -aE '^Ran [0-9]+ of|^(FAIL|SUCCESS)!' "$log" || tail -n 20 "$log"
