@@ -140,7 +140,7 @@ func (p *pull) unpack(ctx context.Context, i int, dir string, replayed *bool) (*
 	if err != nil {
 		return nil, unpack.Needs{}, err
 	}
-	pass, err := stream.NewPass(work.Fetching(body), stream.Layer{Blob: d.Digest, Size: d.Size, Diff: p.config.RootFS.DiffIDs[i], Limit: s.cfg.MaxLayerBytes})
+	pass, err := stream.NewPass(ctx, work.Fetching(body), stream.Layer{Blob: d.Digest, Size: d.Size, Diff: p.config.RootFS.DiffIDs[i], Limit: s.cfg.MaxLayerBytes})
 	if err != nil {
 		body.Close()
 		return nil, unpack.Needs{}, err

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 
@@ -31,7 +32,10 @@ var unread = []struct{ name, magic string }{
 // which registries get wrong; anything else passes as it is. The digest of what
 // comes out decides whether the guess was right. No program is run for it
 // (CVE-2026-41567).
-func Inflate(r io.Reader) (io.ReadCloser, error) {
+//
+// Of zstd streams with a window over 8 MiB one is undone at a time, in the whole
+// process; waiting for the others ends with ctx.
+func Inflate(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	b := newSource(r)
 	most, err := b.peek(10)
 	if err != nil && err != io.EOF {
@@ -49,11 +53,12 @@ func Inflate(r io.Reader) (io.ReadCloser, error) {
 	case bytes.Equal(head, zstdMagic), len(head) == 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:], zstdSkipMagics):
 		// One goroutine of its own is the stage's; more would take the processors from
 		// the other layers.
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		w := &windows{src: b, ctx: ctx}
+		z, err := zstd.NewReader(w, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
-		return named{z, func() error { z.Close(); return nil }, "zstd"}, nil
+		return named{z, func() error { z.Close(); w.Close(); return nil }, "zstd"}, nil
 	}
 	return named{b, func() error { return nil }, "plain"}, nil
 }

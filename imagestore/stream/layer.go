@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"io"
 
 	"github.com/opencontainers/go-digest"
@@ -23,12 +24,13 @@ type Pass struct {
 	n           int64
 }
 
-// NewPass begins to read blob. To interrupt it, make blob's Read fail, then Close.
-func NewPass(blob io.Reader, l Layer) (*Pass, error) {
+// NewPass begins to read blob. To interrupt it, make blob's Read fail and end ctx,
+// then Close.
+func NewPass(ctx context.Context, blob io.Reader, l Layer) (*Pass, error) {
 	packed := NewVerifier(blob, "blob "+l.Blob.String(), l.Blob, l.Size)
 	packed.miss = ErrBlob
 	p := &Pass{blob: NewAhead(packed, packedBytes, nil)}
-	z, err := Inflate(p.blob)
+	z, err := Inflate(ctx, p.blob)
 	if err != nil {
 		_ = p.blob.Close()
 		return nil, err

@@ -53,7 +53,7 @@ func TestPass(t *testing.T) {
 		blob := pack(t, format, plain)
 		good := Layer{Blob: digest.FromBytes(blob), Size: int64(len(blob)), Diff: digest.FromBytes(plain), Limit: 4 << 20}
 		run := func(l Layer, r io.Reader) ([]byte, error) {
-			p, err := NewPass(r, l)
+			p, err := NewPass(t.Context(), r, l)
 			if err != nil {
 				return nil, err
 			}
@@ -103,7 +103,7 @@ func TestCloseWhileStagesWait(t *testing.T) {
 	blob := pack(t, "gzip", content(8<<20))
 	r, w := io.Pipe()
 	go func() { _, _ = w.Write(blob[:len(blob)/2]) }()
-	p, err := NewPass(r, Layer{Blob: digest.FromBytes(blob), Size: int64(len(blob)), Diff: digest.FromString("x"), Limit: 1 << 30})
+	p, err := NewPass(t.Context(), r, Layer{Blob: digest.FromBytes(blob), Size: int64(len(blob)), Diff: digest.FromString("x"), Limit: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func FuzzInflate(f *testing.F) {
 	f.Add(pack(f, "zstd", []byte("some bytes")))
 	f.Add([]byte(strings.Repeat("plain", 9)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		z, err := Inflate(bytes.NewReader(b))
+		z, err := Inflate(t.Context(), bytes.NewReader(b))
 		if err != nil {
 			return
 		}
