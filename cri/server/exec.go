@@ -123,7 +123,7 @@ func (s *Server) execProcess(c *container, cmd []string) (*rtplan.Process, error
 		if err != nil {
 			return nil, err
 		}
-		if base, err = compile.Process(pr.plan.Spec.Process, pr.prog); err != nil {
+		if base, err = compile.Exec(pr.plan.Spec, pr.prog); err != nil {
 			return nil, err
 		}
 		base.SeccompFlags = pr.flags

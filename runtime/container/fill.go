@@ -68,7 +68,8 @@ func (s *start) attachRoot() error {
 	if err := unix.Chroot("."); err != nil {
 		return err
 	}
-	s.prepped = usualDev(s.plan.Mounts)
+	// The ready /dev is the host's root's, and could not be written in.
+	s.prepped = !s.plan.Process.UserNS && usualDev(s.plan.Mounts)
 	return nil
 }
 
@@ -193,6 +194,12 @@ func (s *start) newMount(m *plan.Mount) error {
 		return err
 	}
 	s.bag.Add(fd)
+	if m.Type == "mqueue" && s.plan.Process.UserNS {
+		// Its root is of who made the IPC namespace, and stays so.
+		if err := unix.Fchown(fd, int(s.plan.Owner.UID), int(s.plan.Owner.GID)); err != nil {
+			return err
+		}
+	}
 	if prop := m.Propagation &^ unix.MS_REC; prop != 0 && prop != unix.MS_PRIVATE {
 		if err := mount.Set(fd, unix.MountAttr{Propagation: prop}, false); err != nil {
 			return err

@@ -58,7 +58,7 @@ func (s *start) device(d *plan.Device) error {
 		}
 		err = unix.Fchmodat(dir, name, d.Mode, 0)
 	}
-	if err != nil || d.UID == 0 && d.GID == 0 {
+	if err != nil || d.UID == s.plan.Owner.UID && d.GID == s.plan.Owner.GID {
 		return err
 	}
 	return unix.Fchownat(dir, name, int(d.UID), int(d.GID), unix.AT_SYMLINK_NOFOLLOW)
@@ -140,7 +140,7 @@ func terminal(root, proc int, p *plan.Process) (master, slave int, err error) {
 	if err != nil {
 		return -1, -1, err
 	}
-	err = unix.Fchown(slave, int(p.UID), -1)
+	err = unix.Fchown(slave, int(p.Host()), -1)
 	if err == nil && p.Rows != 0 && p.Cols != 0 {
 		err = pty.Resize(master, p.Rows, p.Cols)
 	}

@@ -38,7 +38,7 @@ func newSelf() (*self, error) {
 		unix.Close(proc)
 		return nil, fail("make", "null device", err)
 	}
-	s := &self{proc: proc, null: null, host: program.Host{Bounding: bounding()}}
+	s := &self{proc: proc, null: null, host: ownHost()}
 	if s.copy, err = dumpable(proc); err != nil {
 		unix.Close(proc)
 		unix.Close(null)
@@ -82,17 +82,17 @@ func dumpable(proc int) (bool, error) {
 	return text[0] == '1', nil
 }
 
-// bounding reads the capability bounding set of this process.
-func bounding() uint64 {
-	var set uint64
+// ownHost reads the capability bounding set of this process.
+func ownHost() (h program.Host) {
 	for c := range 64 {
 		v, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
 		if err != nil {
 			break // beyond the kernel's last capability
 		}
-		set |= uint64(v) << c
+		h.Bounding |= uint64(v) << c
+		h.All |= 1 << c
 	}
-	return set
+	return h
 }
 
 // fail makes a StepError out of whatever a step returned.

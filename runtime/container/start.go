@@ -6,6 +6,7 @@ import (
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/internal/mount"
+	"github.com/varve-cri/varve/runtime/internal/thread"
 	"github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/runtime/program"
 	"golang.org/x/sys/unix"
@@ -266,7 +267,12 @@ func (s *start) prepare() (program.Command, error) {
 func (s *start) join() error {
 	var fresh uint64
 	for i, n := range s.plan.Namespaces {
-		if s.spaces[i] >= 0 {
+		switch {
+		case n.Type == unix.CLONE_NEWUSER:
+			// No thread of a Go process can enter one: the child does.
+			s.files.User = s.spaces[i]
+			continue
+		case s.spaces[i] >= 0:
 			if err := unix.Setns(s.spaces[i], int(n.Type)); err != nil {
 				return fail("join namespace", n.Path, err)
 			}
@@ -285,7 +291,22 @@ func (s *start) join() error {
 			return fail("make namespaces", "", err)
 		}
 	}
-	return s.names(fresh)
+	if err := s.names(fresh); err != nil {
+		return err
+	}
+	return s.own()
+}
+
+// own has all that the thread makes from now on belong to the container's root,
+// also on its root mount, where the host's root is nobody.
+func (s *start) own() error {
+	if !s.plan.Process.UserNS {
+		return nil
+	}
+	if err := thread.Become(s.plan.Owner.UID, s.plan.Owner.GID); err != nil {
+		return fail("become", "root of the container", err)
+	}
+	return nil
 }
 
 // names sets the host name, never that of a UTS namespace that is not new.

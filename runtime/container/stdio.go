@@ -26,7 +26,7 @@ func openStreams(bag *fd.Bag, stdio [3]int, p *plan.Process, null int) (streams,
 		if err != nil {
 			return s, fail("set up stdio", [3]string{"stdin", "stdout", "stderr"}[i], err)
 		}
-		give(n, p.UID)
+		give(n, p.Host())
 		*into = n
 	}
 	return s, nil

@@ -53,6 +53,21 @@ func overlap(a, an, b, bn uint32) bool {
 // Namespace makes a user namespace with the mapping and gives its file. It lives
 // as long as the file is open, or whatever was made with it.
 func Namespace(uids, gids []Range) (*os.File, error) {
+	child, err := Hold(uids, gids, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer child.Release()
+	ns, err := os.Open("/proc/" + strconv.Itoa(child.PID()) + "/ns/user")
+	if err != nil {
+		return nil, fmt.Errorf("user namespace: %w", err)
+	}
+	return ns, nil
+}
+
+// Hold makes a process in a user namespace with the mapping, and in more new
+// namespaces (CLONE_NEW*), which belong to that one. It is the caller's to release.
+func Hold(uids, gids []Range, more uint64) (*program.Held, error) {
 	for _, m := range []struct {
 		what   string
 		ranges []Range
@@ -61,23 +76,20 @@ func Namespace(uids, gids []Range) (*os.File, error) {
 			return nil, fmt.Errorf("user namespace: %s ids: %w", m.what, err)
 		}
 	}
-	child, err := program.Hold(unix.CLONE_NEWUSER)
+	child, err := program.Hold(unix.CLONE_NEWUSER | more)
 	if err != nil {
 		return nil, fmt.Errorf("user namespace: %w", err)
 	}
-	defer child.Release()
 	dir := "/proc/" + strconv.Itoa(child.PID())
-	if err := write(dir+"/uid_map", uids); err != nil {
-		return nil, fmt.Errorf("user namespace: %w", err)
+	err = write(dir+"/uid_map", uids)
+	if err == nil {
+		err = write(dir+"/gid_map", gids)
 	}
-	if err := write(dir+"/gid_map", gids); err != nil {
-		return nil, fmt.Errorf("user namespace: %w", err)
-	}
-	ns, err := os.Open(dir + "/ns/user")
 	if err != nil {
+		child.Release()
 		return nil, fmt.Errorf("user namespace: %w", err)
 	}
-	return ns, nil
+	return child, nil
 }
 
 // write sets a map, in one call as the kernel wants it.

@@ -1,4 +1,4 @@
-// Package namespace makes the network, IPC and UTS namespaces of a pod and
+// Package namespace makes the user, network, IPC and UTS namespaces of a pod and
 // pins them to files, so that they live without any process.
 //
 // A namespace is pinned by a bind mount of its nsfs file. That is all that a

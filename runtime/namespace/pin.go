@@ -6,19 +6,37 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strconv"
 
+	"github.com/varve-cri/varve/runtime/idmap"
 	"golang.org/x/sys/unix"
 )
 
 // Spec says which namespaces a pod gets of its own and what is set in them.
 type Spec struct {
 	Net, IPC, UTS bool
+	// User is the pod's user namespace, which owns the others; nil leaves the pod in
+	// that of the host.
+	User *User
 	// Hostname is set in the new UTS namespace; it needs UTS.
 	Hostname string
 	// Sysctls are written in the new namespaces; CheckSysctl says which are allowed.
 	Sysctls map[string]string
 
 	net *os.File // a network namespace to pin instead of a new one
+}
+
+// User is how the ids in a user namespace map to the host's.
+type User struct{ UIDs, GIDs []idmap.Range }
+
+// root is what user 0 of the namespace is to the host.
+func (u *User) root() uint32 {
+	for _, r := range u.UIDs {
+		if r.Inside == 0 {
+			return r.Outside
+		}
+	}
+	return 0
 }
 
 // kind is one type of namespace.
@@ -32,9 +50,10 @@ var kinds = []kind{
 	{"net", unix.CLONE_NEWNET, func(s Spec) bool { return s.Net }},
 	{"ipc", unix.CLONE_NEWIPC, func(s Spec) bool { return s.IPC }},
 	{"uts", unix.CLONE_NEWUTS, func(s Spec) bool { return s.UTS }},
+	{"user", unix.CLONE_NEWUSER, func(s Spec) bool { return s.User != nil }},
 }
 
-// Pins is a directory with pinned namespaces: the files net, ipc and uts.
+// Pins is a directory with pinned namespaces: the files net, ipc, uts and user.
 type Pins struct{ Dir string }
 
 // Net returns the path of the pinned network namespace.
@@ -135,8 +154,23 @@ func makeHere(dir string, s Spec) error {
 	if flags == 0 {
 		return nil
 	}
-	if err := enter(flags, s); err != nil {
-		return err
+	from := "/proc/thread-self/ns/"
+	if s.User == nil {
+		if err := enter(flags, s); err != nil {
+			return err
+		}
+	} else {
+		// Only a process of its own can be in a new user namespace, and make others
+		// that belong to it.
+		child, err := idmap.Hold(s.User.UIDs, s.User.GIDs, uint64(flags&^unix.CLONE_NEWUSER))
+		if err != nil {
+			return err
+		}
+		defer child.Release()
+		from = "/proc/" + strconv.Itoa(child.PID()) + "/ns/"
+		if err := join(from, flags, s); err != nil {
+			return err
+		}
 	}
 	if s.Hostname != "" {
 		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
@@ -150,7 +184,7 @@ func makeHere(dir string, s Spec) error {
 		if !k.want(s) {
 			continue
 		}
-		if err := unix.Mount("/proc/thread-self/ns/"+k.name, dir+"/"+k.name, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(from+k.name, dir+"/"+k.name, "", unix.MS_BIND, ""); err != nil {
 			return &os.PathError{Op: "bind " + k.name + " namespace to", Path: dir + "/" + k.name, Err: err}
 		}
 	}
@@ -171,10 +205,37 @@ func enter(flags int, s Spec) error {
 	if !s.Net || s.net != nil {
 		return nil
 	}
+	return loopback()
+}
+
+func loopback() error {
 	if err := raiseLoopback(); err != nil {
 		return fmt.Errorf("set lo up: %w", err)
 	}
 	return nil
+}
+
+// join takes the calling thread into the namespaces of another process, all but
+// its user namespace, to set up what is in them with the host's rights.
+func join(dir string, flags int, s Spec) error {
+	for _, k := range kinds {
+		if flags&k.flag == 0 || k.flag == unix.CLONE_NEWUSER {
+			continue
+		}
+		fd, err := unix.Open(dir+k.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &os.PathError{Op: "open", Path: dir + k.name, Err: err}
+		}
+		err = unix.Setns(fd, k.flag)
+		unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("setns %s: %w", k.name, err)
+		}
+	}
+	if !s.Net {
+		return nil
+	}
+	return loopback()
 }
 
 // raiseLoopback sets IFF_UP on lo in the thread's network namespace, without

@@ -52,6 +52,9 @@ func inside(t testing.TB, p Pins, f func() error) {
 	t.Helper()
 	err := onThread(func() error {
 		for _, k := range kinds {
+			if k.flag == unix.CLONE_NEWUSER {
+				continue // no thread can
+			}
 			fd, err := unix.Open(p.Dir+"/"+k.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				return err

@@ -53,7 +53,7 @@ func (p *Pool) Waiting() int {
 
 // Pin is the function of that name, with a network namespace of the pool.
 func (p *Pool) Pin(dir string, s Spec) error {
-	if s.Net {
+	if s.Net && s.User == nil { // those that wait belong to the host
 		if f := p.take(); f != nil {
 			defer f.Close()
 			s.net = f

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/varve-cri/varve/runtime/internal/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,7 +92,7 @@ func sysctlFile(key string) (string, bool) {
 
 // setSysctls writes the sysctls of s in the namespaces of the calling thread:
 // the kernel looks up net and ipc tables by the thread that opens the file.
-func setSysctls(s Spec) error {
+func setSysctls(s Spec) (err error) {
 	if len(s.Sysctls) == 0 {
 		return nil
 	}
@@ -100,6 +101,18 @@ func setSysctls(s Spec) error {
 		return &os.PathError{Op: "open", Path: "/proc/sys", Err: err}
 	}
 	defer unix.Close(root)
+	if s.User != nil {
+		// Those of an IPC namespace are written by who is root in it, and by nobody
+		// else whatever capabilities he has (Linux 6.8, ipc/ipc_sysctl.c).
+		if err := thread.SetEUID(s.User.root()); err != nil {
+			return fmt.Errorf("become root of the user namespace: %w", err)
+		}
+		defer func() {
+			if back := thread.SetEUID(0); err == nil && back != nil {
+				err = fmt.Errorf("become the host's root again: %w", back)
+			}
+		}()
+	}
 	keys := make([]string, 0, len(s.Sysctls))
 	for key := range s.Sysctls {
 		keys = append(keys, key)

@@ -10,8 +10,8 @@ const MaxEncoded = 8 << 20
 // The version byte changes with every change of the fields, so that a shim
 // and a daemon of different builds say so instead of misreading each other.
 const (
-	planMagic    = "varve-plan\x01"
-	processMagic = "varve-proc\x01"
+	planMagic    = "varve-plan\x02"
+	processMagic = "varve-proc\x02"
 )
 
 // ErrFormat is the error of every input that is not exactly what Encode
@@ -98,6 +98,8 @@ func (p *Plan) code(c coder) {
 	c.str(&p.Domainname)
 	c.bool(&p.Root.Readonly)
 	c.u64(&p.Root.Propagation)
+	c.u32(&p.Owner.UID)
+	c.u32(&p.Owner.GID)
 	list(c, &p.Mounts, func(m *Mount) { m.code(c) })
 	list(c, &p.Devices, func(d *Device) { d.code(c) })
 	list(c, &p.Links, func(l *Link) {
@@ -145,6 +147,8 @@ func (p *Process) code(c coder) {
 	c.u32(&p.UID)
 	c.u32(&p.GID)
 	list(c, &p.Groups, c.u32)
+	c.bool(&p.UserNS)
+	c.u32(&p.HostUID)
 	c.i32(&p.Umask)
 	c.u64(&p.Caps.Bounding)
 	c.u64(&p.Caps.Effective)

@@ -11,6 +11,7 @@ func sample() *Plan {
 	return &Plan{
 		ID: "id", Hostname: "h", Domainname: "d",
 		Namespaces: []Namespace{{Type: 1, Path: "/p"}, {Type: 1 << 63}},
+		Owner:      Owner{UID: 100000, GID: 200000},
 		Root:       Root{Readonly: true, Propagation: 1 << 20},
 		Mounts: []Mount{{
 			Target: "/t", Type: "bind", Source: "/s", Data: []string{"a", "b=c"}, AttrSet: 1, AttrClear: 2, RecAttrSet: 3,
@@ -22,6 +23,7 @@ func sample() *Plan {
 		Cgroup: Cgroup{V1: []string{"/a", "/b"}, V2: "/c"},
 		Process: Process{
 			Args: []string{"a", ""}, Env: []string{"K=v"}, Cwd: "/", Terminal: true, Rows: 65535, Cols: 1, UID: 1<<32 - 1, GID: 7,
+			UserNS: true, HostUID: 100007,
 			Groups: []uint32{1, 1 << 31}, Umask: -1, Caps: Caps{1, 2, 3, 4, 1 << 63}, NoNewPrivs: true, Seccomp: []byte{0, 1, 255},
 			SeccompFlags: 9, Rlimits: []Rlimit{{Type: 7, Soft: 1, Hard: 1<<64 - 1}}, OOMScoreAdj: -1000, SetOOMScoreAdj: true,
 			AppArmor: "x", SELinux: "y", Pause: true,

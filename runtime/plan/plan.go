@@ -13,6 +13,7 @@ type Plan struct {
 	Hostname   string // set only when Namespaces holds a new uts namespace
 	Domainname string // likewise
 	Root       Root
+	Owner      Owner // of what is made for the container
 	Mounts     []Mount
 	Devices    []Device // made after the mounts, where they are not there yet
 	Links      []Link   // likewise
@@ -40,6 +41,10 @@ type Namespace struct {
 	Path string
 }
 
+// Owner is root of the container as the host knows it: 0 and 0 unless it has a
+// user namespace.
+type Owner struct{ UID, GID uint32 }
+
 // Root says how the root mount, which arrives as a detached mount's
 // descriptor, is used.
 type Root struct {
@@ -65,7 +70,7 @@ type Mount struct {
 	NoFollow                 bool     // bind: a Source that is a symbolic link is an error, not followed
 }
 
-// Device is one device node in the container.
+// Device is one device node in the container. Its owner is the host's id.
 type Device struct {
 	Path         string // path in the container
 	Kind         byte   // 'c', 'b' or 'p'
@@ -96,7 +101,9 @@ type Process struct {
 	Rows, Cols        uint16
 	UID, GID          uint32
 	Groups            []uint32
-	Umask             int32 // -1 is 022
+	UserNS            bool   // the ids are those of a user namespace, which is joined
+	HostUID           uint32 // what UID is to the host; see Host
+	Umask             int32  // -1 is 022
 	Caps              Caps
 	NoNewPrivs        bool
 	Seccomp           []byte // compiled cBPF program (struct sock_filter array, native order); empty is none
@@ -125,6 +132,24 @@ type Rlimit struct {
 // Bound tells whether the mount shows what is there already, a directory or a
 // file, instead of a new file system.
 func (m *Mount) Bound() bool { return m.Type == "bind" || m.Type == Image }
+
+// Host is the user of the process as the host knows it.
+func (p *Process) Host() uint32 {
+	if p.UserNS {
+		return p.HostUID
+	}
+	return p.UID
+}
+
+// Makes tells whether a namespace of the type is made anew.
+func (p *Plan) Makes(t NamespaceType) bool {
+	for _, n := range p.Namespaces {
+		if n.Type == t && n.Path == "" {
+			return true
+		}
+	}
+	return false
+}
 
 // Images counts the mounts that arrive as descriptors.
 func (p *Plan) Images() (n int) {

@@ -11,12 +11,11 @@ import (
 func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 	b := newBuilder(roomy)
 	b.cgroups(p.Cgroup.V1, f.Cgroups)
-	for _, n := range p.Namespaces {
-		if n.Type == unix.CLONE_NEWCGROUP && n.Path == "" {
-			// Only now: its root is the cgroup of the caller.
-			b.on("make namespace", "cgroup")
-			b.call(unix.SYS_UNSHARE, "unshare", as(unix.CLONE_NEWCGROUP, namespaceBits))
-		}
+	// Only now: its root is the cgroup of the caller.
+	group := p.Makes(unix.CLONE_NEWCGROUP)
+	if group && !p.Process.UserNS {
+		b.on("make namespace", "cgroup")
+		b.call(unix.SYS_UNSHARE, "unshare", as(unix.CLONE_NEWCGROUP, namespaceBits))
 	}
 	for i := range p.Mounts {
 		if p.Mounts[i].Type == "proc" {
@@ -29,8 +28,26 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 	for _, path := range p.Masked {
 		b.mask(path, f)
 	}
-	b.process(cmd, f, h)
+	b.process(cmd, f, h, func() { b.enterUser(group, f) })
 	return b.program()
+}
+
+// enterUser joins the container's user namespace, when all that needs the
+// host's rights is done, and takes a copy of the mount namespace that belongs to
+// it. In a copy for less rights the kernel locks every mount where it is
+// (mount_namespaces(7)): not even CAP_SYS_ADMIN in the container takes a mask
+// away. The PID namespace stays the host's to own: procfs can be mounted by its
+// owner alone, and where a mount namespace is not the host's only if another procfs
+// is in sight there.
+func (b *builder) enterUser(group bool, f Files) {
+	b.on("join namespace", "user")
+	b.call(unix.SYS_SETNS, "setns", fd(f.User, "user"), as(unix.CLONE_NEWUSER, namespaceBits))
+	fresh := uint64(unix.CLONE_NEWNS)
+	if group {
+		fresh |= unix.CLONE_NEWCGROUP
+	}
+	b.on("make namespaces", "of the user namespace")
+	b.call(unix.SYS_UNSHARE, "unshare", as(fresh, namespaceBits))
 }
 
 // Exec builds the program of a further process of a container.
@@ -41,9 +58,16 @@ func Exec(cgroups []string, cmd Command, f Files, h Host) *Program {
 	if cmd.Outside {
 		all |= unix.CLONE_NEWPID
 	} // else it is the one that the thread set for its children
-	b.on("join namespaces", "of the container")
-	b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), as(all, namespaceBits))
-	b.process(cmd, f, h)
+	join := func() {
+		b.on("join namespaces", "of the container")
+		b.call(unix.SYS_SETNS, "setns", fd(f.Init, "init"), as(all, namespaceBits))
+	}
+	if cmd.Process.UserNS {
+		all |= unix.CLONE_NEWUSER
+	} else {
+		join()
+	}
+	b.process(cmd, f, h, join)
 	return b.program()
 }
 
@@ -59,13 +83,19 @@ func (b *builder) cgroups(dirs []string, fds []int) {
 // common. The order is bound: the session before its terminal; descriptors
 // closed before the working directory is entered (CVE-2024-21626); limits
 // while CAP_SYS_RESOURCE may still be there; a filter without no_new_privs
-// while CAP_SYS_ADMIN is; with it, as the very last.
-func (b *builder) process(cmd Command, f Files, h Host) {
+// while CAP_SYS_ADMIN is; with it, as the very last. With a user namespace, what
+// only the host's rights can do comes before join, which goes there.
+func (b *builder) process(cmd Command, f Files, h Host, join func()) {
 	p := cmd.Process
 	if !cmd.Outside {
 		b.session(f.Terminal)
 	}
 	b.selfFiles(p, f)
+	if p.UserNS {
+		b.rlimits(p.Rlimits)
+		join()
+		h.Bounding = h.All
+	}
 	b.stdio(f)
 	b.on("set umask", "")
 	umask := uint64(0o22)
@@ -76,7 +106,9 @@ func (b *builder) process(cmd Command, f Files, h Host) {
 	if p.Cwd != "" {
 		b.enter(p.Cwd, p.UID != 0)
 	}
-	b.rlimits(p.Rlimits)
+	if !p.UserNS {
+		b.rlimits(p.Rlimits)
+	}
 	b.resetSignals(p.Pause)
 	if !p.NoNewPrivs {
 		b.seccomp(p)

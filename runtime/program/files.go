@@ -24,6 +24,7 @@ type Files struct {
 	BelowProc   []BelowProc
 	Cgroups     []int // tasks of plan.Cgroup.V1
 	Init        int   // exec: pidfd of the process whose namespaces are joined
+	User        int   // start: the user namespace to join
 	In, Out     int
 	Err         int
 	Terminal    int // slave side; replaces In, Out and Err
@@ -51,7 +52,7 @@ type BelowProc struct {
 // None is a Files without any descriptor.
 func None() Files {
 	return Files{
-		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, Init: -1,
+		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, Init: -1, User: -1,
 		In: -1, Out: -1, Err: -1, Terminal: -1, Exe: -1,
 	}
 }
@@ -59,6 +60,7 @@ func None() Files {
 // Host is what a program must know of the process that runs it.
 type Host struct {
 	Bounding uint64 // its capability bounding set
+	All      uint64 // every capability of the kernel: the bounding set in a user namespace that was just joined
 }
 
 // Command is what is executed: the path found for p.Args[0].

@@ -17,10 +17,13 @@ func Hold(flags uint64) (*Held, error) {
 		return nil, &Failure{Step: "open pipe", Errno: errno(err)}
 	}
 	defer unix.Close(wait[0])
-	b := newBuilder(3)
+	b := newBuilder(4)
 	b.on("wait", "")
-	b.call(unix.SYS_CLOSE, "close", fd(wait[1], "release"))
-	b.call(unix.SYS_READ, "read", fd(wait[0], "wait"), b.words(plain, 8), num(1))
+	// Nothing else stays open: another one's end of a pipe would keep that process
+	// waiting for this one.
+	b.call(unix.SYS_DUP3, "dup3", fd(wait[0], "wait"), num(0), num(0))
+	b.call(unix.SYS_CLOSE_RANGE, "close_range", num(1), name(1<<32-1, "~0"), num(0))
+	b.call(unix.SYS_READ, "read", num(0), b.words(plain, 8), num(1))
 	b.call(unix.SYS_EXIT_GROUP, "exit_group", num(0))
 	p := b.program()
 	defer b.release()
@@ -39,6 +42,8 @@ func (h *Held) PID() int { return h.child.PID }
 // Release ends the process and returns when it has gone. Its namespaces live on
 // where somebody has them open.
 func (h *Held) Release() {
+	// A process that was forked at the wrong moment may have the pipe's end, too.
+	_ = unix.PidfdSendSignal(h.child.PIDFD, unix.SIGKILL, nil, 0)
 	unix.Close(h.release)
 	reap(h.child)
 }

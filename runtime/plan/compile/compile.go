@@ -59,7 +59,11 @@ func Compile(id string, spec *specs.Spec, opt Options) (*plan.Plan, error) {
 	}
 	p.Process = *proc
 	p.Process.SeccompFlags = opt.SeccompFlags
-	return p, nil
+	owners, err := userNamespace(linux)
+	if err != nil {
+		return nil, err
+	}
+	return p, owners.apply(p)
 }
 
 // unsupported refuses what varve does not carry out.
@@ -79,8 +83,6 @@ func unsupported(spec *specs.Spec) error {
 	}
 	if l := spec.Linux; l != nil {
 		checks = append(checks,
-			refuse("linux.uidMappings", len(l.UIDMappings) > 0),
-			refuse("linux.gidMappings", len(l.GIDMappings) > 0),
 			refuse("linux.sysctl", len(l.Sysctl) > 0),
 			refuse("linux.intelRdt", l.IntelRdt != nil),
 			refuse("linux.personality", l.Personality != nil),
@@ -114,6 +116,7 @@ var namespaceTypes = map[specs.LinuxNamespaceType]plan.NamespaceType{
 	specs.IPCNamespace:     unix.CLONE_NEWIPC,
 	specs.UTSNamespace:     unix.CLONE_NEWUTS,
 	specs.CgroupNamespace:  unix.CLONE_NEWCGROUP,
+	specs.UserNamespace:    unix.CLONE_NEWUSER,
 }
 
 func namespaces(list []specs.LinuxNamespace) ([]plan.Namespace, error) {

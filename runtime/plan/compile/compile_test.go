@@ -106,11 +106,11 @@ func TestErrorsNameTheField(t *testing.T) {
 		"process.rlimits[0].soft: 2 is more than the hard limit 1": func(s *specs.Spec) {
 			s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CPU", Soft: 2, Hard: 1}}
 		},
-		"hooks: not supported":             func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: make([]specs.Hook, 1)} },
-		"linux.uidMappings: not supported": func(s *specs.Spec) { s.Linux.UIDMappings = make([]specs.LinuxIDMapping, 1) },
-		"linux.sysctl: not supported":      func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"a": "b"} },
-		`linux.namespaces[0].type: "user" is not supported`: func(s *specs.Spec) {
-			s.Linux.Namespaces[0] = specs.LinuxNamespace{Type: specs.UserNamespace}
+		"hooks: not supported":                          func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: make([]specs.Hook, 1)} },
+		"linux.uidMappings: there is no user namespace": func(s *specs.Spec) { s.Linux.UIDMappings = make([]specs.LinuxIDMapping, 1) },
+		"linux.sysctl: not supported":                   func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"a": "b"} },
+		`linux.namespaces[0].type: "time" is not supported`: func(s *specs.Spec) {
+			s.Linux.Namespaces[0] = specs.LinuxNamespace{Type: specs.TimeNamespace}
 		},
 		"linux.namespaces: no mount namespace, which a container always has": func(s *specs.Spec) { s.Linux.Namespaces = nil },
 		`linux.maskedPaths[0]: "x" is not an absolute path`:                  func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"x"} },
