@@ -14,15 +14,22 @@ import (
 
 // MountRW gives container id's root as a detached mount, which ends with the last
 // descriptor or mount namespace that has it.
-func (s *Store) MountRW(id string) (*os.File, error) {
+func (s *Store) MountRW(id string) (*os.File, error) { return s.MountRWAs(id, nil) }
+
+// MountRWAs is MountRW with other owners; nil are those on the disk.
+func (s *Store) MountRWAs(id string, as *Owners) (*os.File, error) {
 	images, err := s.leased(id)
 	if err != nil {
 		return nil, err
 	}
 	if root, ok := s.spares.mounted.LoadAndDelete(id); ok {
-		return root.(*os.File), nil //nolint:forcetypeassert // *os.File only
+		f := root.(*os.File) //nolint:forcetypeassert // *os.File only
+		if as == nil {
+			return f, nil
+		}
+		_ = f.Close()
 	}
-	f, err := s.remount(s.path("rw", id), images[0])
+	f, err := s.remount(s.path("rw", id), images[0], as)
 	if err != nil {
 		return nil, fmt.Errorf("root of %s: %w", id, err)
 	}
@@ -38,13 +45,18 @@ func (s *Store) MountImage(ref string) (*os.File, error) {
 		return nil, err
 	}
 	defer release()
-	return s.mountReadOnly(digest.Digest(image.ID))
+	return s.mountReadOnly(digest.Digest(image.ID), nil)
 }
 
 // MountVolume gives an image, or the directory or file at subPath in it, read-only,
 // as a detached mount, for the container id that leases the image, also when that
 // has been removed since. A sub path that is not there is ErrSubPath.
 func (s *Store) MountVolume(id, imageID, subPath string) (*os.File, error) {
+	return s.MountVolumeAs(id, imageID, subPath, nil)
+}
+
+// MountVolumeAs is MountVolume with other owners; nil are those of the image.
+func (s *Store) MountVolumeAs(id, imageID, subPath string, as *Owners) (*os.File, error) {
 	images, err := s.leased(id)
 	if err != nil {
 		return nil, err
@@ -53,7 +65,7 @@ func (s *Store) MountVolume(id, imageID, subPath string) (*os.File, error) {
 	if !slices.Contains(images, image) {
 		return nil, fmt.Errorf("image %s: not leased by %s: %w", imageID, id, ErrNotFound)
 	}
-	root, err := s.mountReadOnly(image)
+	root, err := s.mountReadOnly(image, as)
 	if err != nil || subPath == "" {
 		return root, err
 	}
@@ -62,12 +74,12 @@ func (s *Store) MountVolume(id, imageID, subPath string) (*os.File, error) {
 }
 
 // mountReadOnly mounts an image that someone leases.
-func (s *Store) mountReadOnly(image digest.Digest) (*os.File, error) {
+func (s *Store) mountReadOnly(image digest.Digest, as *Owners) (*os.File, error) {
 	root, err := s.rootDir(rootOf(s.db.Snapshot(), image))
 	if err != nil {
 		return nil, fmt.Errorf("root of image %s: %w", image, err)
 	}
-	return s.mount(image, layer.Stack{Root: root})
+	return s.mount(image, layer.Stack{Root: root, Owners: s.owners(as)})
 }
 
 // rootDir gives an empty directory with a root's owner and mode, for read-only

@@ -52,6 +52,9 @@ type Driver interface {
 	// Mount gives a stack as a detached mount, in no mount table. What the driver
 	// keeps of it for the next Mount it keeps until Drop or Close.
 	Mount(s Stack) (*os.File, error)
+	// TryOwners says why stacks cannot be mounted with other owners; nil when they
+	// can. What it needs it makes in the directory dir, and removes.
+	TryOwners(dir string, o *Owners) error
 	// Drop forgets what is kept of the stack with that joined directory. Mounts
 	// that were given are not touched.
 	Drop(joined string)
@@ -71,4 +74,14 @@ type Stack struct {
 	Root   string
 	Upper  string
 	Work   string
+	Owners *Owners
+}
+
+// Owners has a mount show other owners than the files have on the disk, whose
+// own do not change: also what is written through the mount has there the ids of
+// the image.
+type Owners struct {
+	Namespace *os.File // a user namespace with the mapping
+	UID, GID  uint32   // what root is shown as
+	Dir       string   // of the stack's directories; all lie below it, on one mount
 }

@@ -146,6 +146,14 @@ func (d *Driver) mount(s layer.Stack) (*os.File, error) {
 		return nil, err
 	}
 	defer d.kept.giveBack(m)
+	if s.Owners != nil {
+		mapped, err := overlay.Mapped(m.file, s.Owners.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		defer mapped.Close()
+		return d.over.Over([]string{fdPath(int(mapped.Fd()))}, s)
+	}
 	return d.over.Over([]string{fdPath(int(m.file.Fd()))}, s)
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/layer/overlay"
 	"github.com/varve-cri/varve/imagestore/unpack"
 )
 
@@ -26,13 +27,23 @@ const (
 // The stack stays in scratch, so that a full disk does not change the answer.
 func (d *Driver) probe(scratch string) error {
 	dir := filepath.Join(scratch, "probe-erofs")
-	if err := d.tryStack(dir); err == nil {
+	if err := d.tryStack(dir, nil); err == nil {
 		return nil
 	}
 	if err := errors.Join(os.RemoveAll(dir), makeProbe(dir)); err != nil {
 		return err
 	}
-	return d.tryStack(dir)
+	return d.tryStack(dir, nil)
+}
+
+// TryOwners implements layer.Driver.
+func (d *Driver) TryOwners(dir string, o *layer.Owners) error {
+	dir = filepath.Join(dir, "probe-owners-erofs")
+	defer os.RemoveAll(dir)
+	if err := errors.Join(os.RemoveAll(dir), makeProbe(dir)); err != nil {
+		return err
+	}
+	return d.tryStack(dir, o)
 }
 
 func makeProbe(dir string) error {
@@ -80,10 +91,10 @@ func probeArchive(i int) (*bytes.Buffer, error) {
 	return b, errors.Join(err, w.Close())
 }
 
-func (d *Driver) tryStack(dir string) error {
+func (d *Driver) tryStack(dir string, o *layer.Owners) error {
 	joined := filepath.Join(dir, "stack")
 	defer d.Drop(joined)
-	root, err := d.Mount(layer.Stack{Layers: probeLayers(dir), Joined: joined, Root: filepath.Join(dir, "root")})
+	root, err := d.Mount(layer.Stack{Layers: probeLayers(dir), Joined: joined, Root: filepath.Join(dir, "root"), Owners: o})
 	if err != nil {
 		return err
 	}
@@ -96,6 +107,9 @@ func (d *Driver) tryStack(dir string) error {
 	defer f.Close()
 	got := make([]byte, len(probeText)+1)
 	n, err := f.Read(got)
+	if err == nil && o != nil {
+		err = overlay.Shown(f, o)
+	}
 	if err == nil && string(got[:n]) != probeText {
 		err = fmt.Errorf("read %q through overlay", got[:n])
 	}

@@ -167,9 +167,13 @@ func (d *Driver) Over(trees []string, s layer.Stack) (*os.File, error) {
 	if len(o.lower) < 2 {
 		o.lower = append(o.lower, d.empty)
 	}
-	f, err := d.api.mount(o)
+	mount := d.api.mount
+	if s.Owners != nil {
+		mount = func(o options) (*os.File, error) { return mountMapped(o, s.Owners) }
+	}
+	f, err := mount(o)
 	if s.Upper != "" && errors.Is(err, unix.EINVAL) && forgetVolatile(s.Work) {
-		f, err = d.api.mount(o)
+		f, err = mount(o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mount overlay of %d directories: %w", len(o.lower), err)
