@@ -36,6 +36,9 @@ func planContainer(in *ContainerInput) (*ContainerPlan, error) {
 		return nil, err
 	}
 	p.User.Groups = editGroups(in.Devices, p.User.Groups)
+	if err := in.Pod.UserNS.checkMapped(p.User); err != nil {
+		return nil, err
+	}
 	if p.Seccomp, err = seccompChoice(sc, in.Handler); err != nil {
 		return nil, err
 	}
@@ -152,6 +155,9 @@ func logPath(dir, file string) (string, error) {
 func linuxSection(in *ContainerInput) (*specs.Linux, error) {
 	c := in.Config
 	sc := c.GetLinux().GetSecurityContext()
+	if err := containerUserNamespace(in); err != nil {
+		return nil, err
+	}
 	namespaces, err := containerNamespaces(in)
 	if err != nil {
 		return nil, err
@@ -160,17 +166,19 @@ func linuxSection(in *ContainerInput) (*specs.Linux, error) {
 	if err != nil {
 		return nil, err
 	}
-	masked, readonly, err := kernelPaths(sc, in.Host)
+	masked, readonly, err := kernelPaths(sc, in)
 	if err != nil {
 		return nil, err
 	}
-	return &specs.Linux{
+	linux := &specs.Linux{
 		Namespaces:    namespaces,
 		Resources:     res,
 		CgroupsPath:   path.Join("/", in.Pod.CgroupParent, in.ID),
 		MaskedPaths:   masked,
 		ReadonlyPaths: readonly,
-	}, nil
+	}
+	in.Pod.UserNS.apply(linux, in.Pod.UserNSPath)
+	return linux, nil
 }
 
 // containerNamespaces: mount and cgroup are the container's own, network, ipc
@@ -194,9 +202,6 @@ func containerNamespaces(in *ContainerInput) ([]specs.LinuxNamespace, error) {
 	}
 	// The other modes are the pod's to decide.
 	opt := sc.GetNamespaceOptions()
-	if err := checkUserNamespace(securityField+"namespace_options.userns_options", opt.GetUsernsOptions()); err != nil {
-		return nil, err
-	}
 	if err := checkShared(opt, in.PodConfig.GetLinux().GetSecurityContext().GetNamespaceOptions()); err != nil {
 		return nil, err
 	}

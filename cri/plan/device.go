@@ -12,10 +12,11 @@ import (
 // nothing is allowed (a list without a denial would allow all: GHSA-g54h), then
 // making any node, the harmless ones, and what the request names. A privileged
 // container may use all and sees the host's. The spec's default nodes are the
-// runtime's to make.
+// runtime's to make. In a user namespace privileged is privileged there: the
+// host's devices would be the host.
 func devices(in *ContainerInput, p *ContainerPlan) error {
 	linux := p.Spec.Linux
-	if in.Config.GetLinux().GetSecurityContext().GetPrivileged() {
+	if in.Config.GetLinux().GetSecurityContext().GetPrivileged() && in.Pod.UserNS == nil {
 		linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
 		all, err := in.Host.Devices.All()
 		if err != nil {

@@ -301,7 +301,7 @@ func TestContainerErrors(t *testing.T) {
 		"volume climbs":   {func(in *ContainerInput) { in.Image.Volumes = map[string]struct{}{"../../etc": {}} }, "climbs"},
 		"userns": {func(in *ContainerInput) {
 			sc(in).NamespaceOptions = &runtimeapi.NamespaceOption{UsernsOptions: &runtimeapi.UserNamespace{}}
-		}, "userns_options.mode: POD"},
+		}, "userns_options.uids: 0 mappings"},
 		"pid POD": {func(in *ContainerInput) { sc(in).NamespaceOptions = &runtimeapi.NamespaceOption{} }, "namespace_options.pid: POD: the pod has no"},
 		"pid TARGET without id": {func(in *ContainerInput) {
 			sc(in).NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET}

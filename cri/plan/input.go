@@ -31,6 +31,8 @@ type ContainerInput struct {
 // host's; an empty one means that the pod has none of its own.
 type PodFacts struct {
 	NetNS, IPCNS, UTSNS string // pinned namespaces; empty is the host's
+	UserNS              *UserNamespace
+	UserNSPath          string // where UserNS is pinned
 	PIDNS               string // of the pod's pause process
 	TargetPIDNS         string // of the container that pid TARGET names
 	CgroupParent        string // containers are its children

@@ -117,6 +117,9 @@ func (a *askedMounts) request(in *ContainerInput, p *ContainerPlan) error {
 		if err != nil {
 			return err
 		}
+		if in.Pod.UserNS != nil && m.Propagation == runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL {
+			return invalid(field+"propagation", "%s: mounts do not spread from a user namespace to the host", m.Propagation)
+		}
 		if first, ok := a.at[mount.Destination]; ok {
 			return invalid(field+"container_path", "%s is that of config.mounts[%d] too", mount.Destination, first)
 		}

@@ -12,6 +12,8 @@ type PodPlan struct {
 	// Net, IPC and UTS say which namespaces are made and pinned; those that are
 	// not are the host's.
 	Net, IPC, UTS bool
+	// UserNS is the pod's own user namespace; nil leaves it in the host's.
+	UserNS *UserNamespace `json:",omitempty"`
 	// Pause says that the pod needs a process to hold its shared PID namespace.
 	Pause bool
 	// Hostname is set in the UTS namespace. Empty with the host's.

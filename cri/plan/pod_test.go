@@ -78,7 +78,6 @@ func TestPodErrors(t *testing.T) {
 		},
 		"namespace_options.ipc: TARGET":  func(c *runtimeapi.PodSandboxConfig) { namespaces(c).Ipc = runtimeapi.NamespaceMode_TARGET },
 		"namespace_options.pid: TARGET":  func(c *runtimeapi.PodSandboxConfig) { namespaces(c).Pid = runtimeapi.NamespaceMode_TARGET },
-		"userns_options.mode: POD":       func(c *runtimeapi.PodSandboxConfig) { namespaces(c).UsernsOptions = &runtimeapi.UserNamespace{} },
 		"userns_options.mode: CONTAINER": func(c *runtimeapi.PodSandboxConfig) { namespaces(c).UsernsOptions = &runtimeapi.UserNamespace{Mode: 1} },
 		"userns_options: the host's user": func(c *runtimeapi.PodSandboxConfig) {
 			namespaces(c).UsernsOptions = &runtimeapi.UserNamespace{Mode: 2, Uids: []*runtimeapi.IDMapping{{}}}

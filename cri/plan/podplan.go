@@ -27,7 +27,7 @@ func planPod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Confi
 	}
 	p := &PodPlan{Handler: handler, Privileged: req.GetLinux().GetSecurityContext().GetPrivileged()}
 	for _, part := range []func(*PodPlan, *runtimeapi.PodSandboxConfig) error{
-		podNamespaces, podUser, podHostname, podDNS, podPorts, podSysctls, podLogDir,
+		podNamespaces, podUserNamespace, podUser, podHostname, podDNS, podPorts, podSysctls, podLogDir,
 	} {
 		if err := part(p, req); err != nil {
 			return nil, err
@@ -79,25 +79,7 @@ func podNamespaces(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	default:
 		return invalid(field+"pid", "%s is not for a pod", mode)
 	}
-	return checkUserNamespace(field+"userns_options", opt.GetUsernsOptions())
-}
-
-// checkUserNamespace allows what varve has: the host's user namespace.
-func checkUserNamespace(field string, u *runtimeapi.UserNamespace) error {
-	if u == nil {
-		return nil
-	}
-	switch u.Mode {
-	case runtimeapi.NamespaceMode_NODE:
-		if len(u.Uids) > 0 || len(u.Gids) > 0 {
-			return invalid(field, "the host's user namespace has no mappings")
-		}
-		return nil
-	case runtimeapi.NamespaceMode_POD:
-		return invalid(field+".mode", "POD: this node has no user namespaces for pods")
-	default:
-		return invalid(field+".mode", "%s is neither POD nor NODE", u.Mode)
-	}
+	return nil
 }
 
 // podUser checks what the CRI asks every runtime to check; a pod has no

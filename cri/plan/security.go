@@ -29,10 +29,10 @@ var DefaultReadonlyPaths = []string{
 
 // kernelPaths returns what is masked and what is read-only: the request's
 // lists as they are, the defaults for one that is empty, nothing for a
-// privileged container. (An empty list cannot be told from none. The kubelet
-// sends empty ones for procMount Unmasked, which is for pods with a user
-// namespace, and those are refused before.)
-func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (masked, readonly []string, err error) {
+// privileged container. An empty list cannot be told from none: the kubelet sends
+// empty ones for procMount Unmasked, which is for pods with a user namespace, and
+// the defaults for Default. So in such a pod empty is empty.
+func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext, in *ContainerInput) (masked, readonly []string, err error) {
 	if sc.GetPrivileged() {
 		return nil, nil, nil
 	}
@@ -47,8 +47,11 @@ func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (mask
 			}
 		}
 	}
+	if in.Pod.UserNS != nil {
+		return masked, readonly, nil
+	}
 	if len(masked) == 0 {
-		masked = slices.Concat(DefaultMaskedPaths, host.MaskedPaths)
+		masked = slices.Concat(DefaultMaskedPaths, in.Host.MaskedPaths)
 	}
 	if len(readonly) == 0 {
 		readonly = DefaultReadonlyPaths

@@ -50,6 +50,8 @@ type Pins struct {
 	Net bool `json:"net,omitempty"`
 	IPC bool `json:"ipc,omitempty"`
 	UTS bool `json:"uts,omitempty"`
+	// User is the user namespace, which the others belong to.
+	User bool `json:"user,omitempty"`
 }
 
 // Network is the outcome of the network's ADD.

@@ -186,7 +186,7 @@ func (r *create) volumes(ctx context.Context) error {
 	var spaces idmap.Spaces
 	defer spaces.Close()
 	for _, v := range r.c.ready.Load().plan.Volumes {
-		f, err := r.s.mountVolume(ctx, r.c.id, v, &spaces)
+		f, err := r.s.mountVolume(ctx, r.c.id, v, &spaces, nil)
 		if err != nil {
 			return err
 		}

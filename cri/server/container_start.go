@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/shm"
 	"github.com/varve-cri/varve/cri/step"
@@ -106,7 +107,8 @@ func (r *start) prepare(ctx context.Context) error {
 		return fmt.Errorf("wait for the pod's /dev/shm, which another start makes: %w", err)
 	}
 	defer p.shm.Release()
-	return shm.Ensure(dir)
+	uid, gid := plan.UserNamespaceOf(p.rec.Load().Config).Owner()
+	return shm.Ensure(dir, uid, gid)
 }
 
 // mark shows that the start has begun. From here on the container is used up
@@ -137,7 +139,12 @@ func (r *start) compile(context.Context) error {
 
 func (r *start) mount(context.Context) error {
 	var err error
-	r.root, err = r.s.images.MountRW(r.c.id)
+	owners, done, err := r.s.owners(r.c.pod)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r.root, err = r.s.images.MountRWAs(r.c.id, owners)
 	return err
 }
 

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/runtime/cgroup"
-	"github.com/varve-cri/varve/runtime/plan"
+	rtplan "github.com/varve-cri/varve/runtime/plan"
 	"github.com/varve-cri/varve/shim"
 )
 
@@ -33,16 +34,20 @@ func (s *Server) startPause(ctx context.Context, p *pod) error {
 	if err != nil {
 		return err
 	}
-	pl := &plan.Plan{
+	pl := &rtplan.Plan{
 		ID:         p.id,
-		Namespaces: []plan.Namespace{{Type: unix.CLONE_NEWNS}, {Type: unix.CLONE_NEWPID}, {Type: unix.CLONE_NEWCGROUP}},
-		Cgroup:     plan.Cgroup{V1: group.V1Paths(), V2: group.V2Path()},
-		Process:    plan.Process{Pause: true, Cwd: "/", Umask: -1, NoNewPrivs: true},
+		Namespaces: []rtplan.Namespace{{Type: unix.CLONE_NEWNS}, {Type: unix.CLONE_NEWPID}, {Type: unix.CLONE_NEWCGROUP}},
+		Cgroup:     rtplan.Cgroup{V1: group.V1Paths(), V2: group.V2Path()},
+		Process:    rtplan.Process{Pause: true, Cwd: "/", Umask: -1, NoNewPrivs: true},
 	}
-	for name, kind := range map[string]plan.NamespaceType{"net": unix.CLONE_NEWNET, "ipc": unix.CLONE_NEWIPC, "uts": unix.CLONE_NEWUTS} {
+	for name, kind := range map[string]rtplan.NamespaceType{"net": unix.CLONE_NEWNET, "ipc": unix.CLONE_NEWIPC, "uts": unix.CLONE_NEWUTS, "user": unix.CLONE_NEWUSER} {
 		if pinned(rec.Pins, name) {
-			pl.Namespaces = append(pl.Namespaces, plan.Namespace{Type: kind, Path: s.records.PodDir(p.id) + "/ns/" + name})
+			pl.Namespaces = append(pl.Namespaces, rtplan.Namespace{Type: kind, Path: s.records.PodDir(p.id) + "/ns/" + name})
 		}
+	}
+	if u := plan.UserNamespaceOf(rec.Config); u != nil {
+		pl.Owner.UID, pl.Owner.GID = u.Owner()
+		pl.Process.UserNS, pl.Process.HostUID = true, pl.Owner.UID
 	}
 	client, pid, err := s.launcher.Start(ctx, shim.StartRequest{Dir: dir, Plan: pl})
 	if err != nil {
@@ -114,6 +119,8 @@ func pinned(p record.Pins, name string) bool {
 		return p.IPC
 	case "uts":
 		return p.UTS
+	case "user":
+		return p.User
 	}
 	return false
 }

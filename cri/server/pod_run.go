@@ -33,10 +33,15 @@ func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandbo
 	if err != nil {
 		return nil, err
 	}
+	if pl.UserNS != nil {
+		if err := s.userns(); err != nil {
+			return nil, coded(codes.FailedPrecondition, "this node has no user namespaces for pods: %w", err)
+		}
+	}
 	id := newID()
 	rec := &record.Pod{
 		ID: id, Handler: pl.Handler, CreatedAt: time.Now().UnixNano(), State: record.PodPreparing,
-		Config: req.GetConfig(), Pins: record.Pins{Net: pl.Net, IPC: pl.IPC, UTS: pl.UTS},
+		Config: req.GetConfig(), Pins: record.Pins{Net: pl.Net, IPC: pl.IPC, UTS: pl.UTS, User: pl.UserNS != nil},
 		CgroupParent: pl.Cgroup(id), OwnCgroup: pl.OwnCgroup,
 	}
 	key := podKey(rec)
@@ -123,13 +128,14 @@ func (r *podRun) record(context.Context) error {
 }
 
 func (r *podRun) pin(context.Context) error {
-	if !r.plan.Net && !r.plan.IPC && !r.plan.UTS {
+	spec := namespace.Spec{
+		Net: r.plan.Net, IPC: r.plan.IPC, UTS: r.plan.UTS, User: userSpec(r.plan.UserNS),
+		Hostname: r.plan.Hostname, Sysctls: r.plan.Sysctls,
+	}
+	if !spec.Net && !spec.IPC && !spec.UTS && spec.User == nil {
 		return nil
 	}
-	return r.s.spaces.Pin(r.nsDir(), namespace.Spec{
-		Net: r.plan.Net, IPC: r.plan.IPC, UTS: r.plan.UTS,
-		Hostname: r.plan.Hostname, Sysctls: r.plan.Sysctls,
-	})
+	return r.s.spaces.Pin(r.nsDir(), spec)
 }
 
 func (r *podRun) attach(ctx context.Context) error {
@@ -196,6 +202,11 @@ func (r *podRun) files(context.Context) error {
 		}
 		if err := os.WriteFile(r.dir+"/"+f.name, f.content, 0o644); err != nil { //nolint:gosec // read by the container's users; the directory is 0700
 			return err
+		}
+		if uid, gid := r.plan.UserNS.Owner(); uid != 0 || gid != 0 {
+			if err := os.Chown(r.dir+"/"+f.name, int(uid), int(gid)); err != nil {
+				return err
+			}
 		}
 	}
 	if r.plan.LogDir == "" {

@@ -77,6 +77,9 @@ func (s *Server) podFacts(p *pod, config *runtimeapi.ContainerConfig) (*plan.Pod
 	} else if f.Hostname, err = os.Hostname(); err != nil {
 		return nil, err
 	}
+	if r.Pins.User {
+		f.UserNS, f.UserNSPath = plan.UserNamespaceOf(r.Config), dir+"/ns/user"
+	}
 	if r.PausePID != 0 {
 		f.PIDNS = pidNS(r.PausePID)
 	}

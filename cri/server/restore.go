@@ -268,7 +268,7 @@ func (s *Server) adoptPod(ctx context.Context, p *pod) {
 func (s *Server) adoptReady(ctx context.Context, p *pod) error {
 	rec := p.rec.Load()
 	dir := s.records.PodDir(p.id) + "/ns/"
-	for _, name := range []string{"net", "ipc", "uts"} {
+	for _, name := range []string{"net", "ipc", "uts", "user"} {
 		if !pinned(rec.Pins, name) {
 			continue
 		}

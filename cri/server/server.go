@@ -50,6 +50,7 @@ type Server struct {
 	cfg      *config.Config
 	host     *plan.Host
 	images   *imagestore.Store
+	userns   func() error // why this node has no user namespaces for pods
 	launcher *shim.Launcher
 	spaces   *namespace.Pool
 	net      *network.Network
@@ -83,6 +84,7 @@ func New(o Options) (*Server, error) {
 		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
 		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
+	s.userns = tryUserNamespaces(o.Images)
 	s.spaces = namespace.NewPool(spareNetworks)
 	s.devices = cdi.New(o.Config.CDI.SpecDirs)
 	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()

@@ -33,9 +33,11 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 		}},
 		Features: &runtimeapi.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
 	}
+	userns := s.userns()
+	resp.Features.UserNamespacesHostNetwork = userns == nil
 	for _, name := range s.cfg.HandlerNames() {
 		resp.RuntimeHandlers = append(resp.RuntimeHandlers, &runtimeapi.RuntimeHandler{
-			Name: name, Features: &runtimeapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.host.RecursiveRO},
+			Name: name, Features: &runtimeapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.host.RecursiveRO, UserNamespaces: userns == nil},
 		})
 	}
 	if !req.GetVerbose() {

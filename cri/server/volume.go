@@ -59,11 +59,11 @@ func volumesOf(rec *record.Container) map[int]string {
 
 // mountVolume gives an image that the container leases, or a path of the host with
 // other owners, as a detached mount.
-func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spaces *idmap.Spaces) (*os.File, error) {
+func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spaces *idmap.Spaces, owners *imagestore.Owners) (*os.File, error) {
 	if v.HostPath != "" {
 		return s.paths.Mapped(ctx, v, spaces)
 	}
-	f, err := s.images.MountVolume(id, v.ImageID, v.SubPath)
+	f, err := s.images.MountVolumeAs(id, v.ImageID, v.SubPath, owners)
 	switch {
 	case err == nil:
 		return f, nil
@@ -75,10 +75,18 @@ func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spac
 
 // volumes mounts what the container is handed.
 func (r *start) volumes(ctx context.Context) error {
+	if len(r.ready.plan.Volumes) == 0 {
+		return nil
+	}
+	owners, done, err := r.s.owners(r.c.pod)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var spaces idmap.Spaces
 	defer spaces.Close()
 	for _, v := range r.ready.plan.Volumes {
-		f, err := r.s.mountVolume(ctx, r.c.id, v, &spaces)
+		f, err := r.s.mountVolume(ctx, r.c.id, v, &spaces, owners)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,9 +15,9 @@ const size = "67108864"
 // Dir is where the /dev/shm of the pod with this directory is mounted.
 func Dir(podDir string) string { return podDir + "/shm" }
 
-// Ensure mounts the pod's /dev/shm unless that is done already. Two calls for
-// one pod must not run at the same time.
-func Ensure(podDir string) error {
+// Ensure mounts the pod's /dev/shm, which belongs to this user and group, unless
+// that is done already. Two calls for one pod must not run at the same time.
+func Ensure(podDir string, uid, gid uint32) error {
 	dir := Dir(podDir)
 	if isMountpoint(dir, podDir) {
 		return nil
@@ -24,18 +25,18 @@ func Ensure(podDir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return mount(dir)
+	return mount(dir, uid, gid)
 }
 
 // mount uses the new mount calls (Linux 5.2): the options are not parsed
 // from a string, and nothing is visible before it is complete.
-func mount(dir string) error {
+func mount(dir string, uid, gid uint32) error {
 	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("shm: fsopen tmpfs: %w", err)
 	}
 	defer unix.Close(fsfd)
-	for _, o := range [][2]string{{"source", "shm"}, {"size", size}, {"mode", "1777"}} {
+	for _, o := range [][2]string{{"source", "shm"}, {"size", size}, {"mode", "1777"}, {"uid", id(uid)}, {"gid", id(gid)}} {
 		if err := unix.FsconfigSetString(fsfd, o[0], o[1]); err != nil {
 			return fmt.Errorf("shm: tmpfs option %s=%s: %w", o[0], o[1], err)
 		}
@@ -54,6 +55,8 @@ func mount(dir string) error {
 	}
 	return nil
 }
+
+func id(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // isMountpoint compares devices: both directories are ours, so that no bind
 // mount of the same file system can be there.

@@ -11,7 +11,7 @@ func TestEnsureAndRemove(t *testing.T) {
 	pod := t.TempDir()
 	t.Cleanup(func() { _ = unix.Unmount(Dir(pod), unix.MNT_DETACH) })
 	for range 2 { // both are idempotent
-		if err := Ensure(pod); err != nil {
+		if err := Ensure(pod, 100000, 200000); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -49,6 +49,12 @@ var fileCommands = map[string]command{
 		_, err = f.WriteString(strings.Join(args[1:], " "))
 		return err
 	},
+	// chown NAME UID GID.
+	"chown": func(args []string) error {
+		uid, _ := strconv.Atoi(args[1])
+		gid, _ := strconv.Atoi(args[2])
+		return os.Chown(args[0], uid, gid)
+	},
 	"mkdir":    func(args []string) error { return os.MkdirAll(args[0], 0o755) },
 	"rm":       func(args []string) error { return os.Remove(args[0]) },
 	"symlink":  func(args []string) error { return os.Symlink(args[0], args[1]) },

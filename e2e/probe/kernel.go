@@ -40,7 +40,9 @@ var kernelCommands = map[string]command{
 		return unix.Mknod(args[0], unix.S_IFCHR|0o666, int(unix.Mkdev(uint32(major), uint32(minor))))
 	},
 	// mount TARGET mounts a tmpfs there.
-	"mount": func(args []string) error { return unix.Mount("none", args[0], "tmpfs", 0, "") },
+	"mount":       func(args []string) error { return unix.Mount("none", args[0], "tmpfs", 0, "") },
+	"umount":      func(args []string) error { return unix.Unmount(args[0], unix.MNT_DETACH) },
+	"sethostname": func(args []string) error { return unix.Sethostname([]byte(args[0])) },
 	// unshare tries for a new user namespace, which the default profile refuses.
 	"unshare": func([]string) error { return unix.Unshare(unix.CLONE_NEWUSER) },
 	// keyctl asks for the session keyring, which the default profile refuses.

@@ -7,8 +7,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var networkCommands = map[string]command{
@@ -16,6 +19,7 @@ var networkCommands = map[string]command{
 	"get":      get,
 	"addrs":    addrs,
 	"abstract": abstract,
+	"mtu":      mtu,
 	"lookup": func(args []string) error {
 		found, err := net.LookupHost(args[0])
 		return printResult(strings.Join(found, " "), err)
@@ -74,4 +78,23 @@ func abstract([]string) error {
 		}
 	}
 	return nil
+}
+
+// mtu NAME N sets the longest packet of an interface.
+func mtu(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	request, err := unix.NewIfreq(args[0])
+	if err != nil {
+		return err
+	}
+	request.SetUint32(uint32(n))
+	return unix.IoctlIfreq(fd, unix.SIOCSIFMTU, request)
 }

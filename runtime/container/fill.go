@@ -196,7 +196,7 @@ func (s *start) newMount(m *plan.Mount) error {
 	s.bag.Add(fd)
 	if m.Type == "mqueue" && s.plan.Process.UserNS {
 		// Its root is of who made the IPC namespace, and stays so.
-		if err := unix.Fchown(fd, int(s.plan.Owner.UID), int(s.plan.Owner.GID)); err != nil {
+		if err := unix.Fchownat(fd, "", int(s.plan.Owner.UID), int(s.plan.Owner.GID), unix.AT_EMPTY_PATH); err != nil {
 			return err
 		}
 	}

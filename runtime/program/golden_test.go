@@ -93,6 +93,42 @@ func TestProgramOfPause(t *testing.T) {
 	golden(t, "pause", Container(p, Command{Process: &p.Process}, f, sampleHost).String())
 }
 
+// With a user namespace, what needs the host's rights comes before it is joined,
+// and every capability that the container may not have is dropped inside, where
+// all are there at first.
+func TestProgramsInUserNamespace(t *testing.T) {
+	p, f := samplePlan(), sampleFiles()
+	p.Namespaces = append(p.Namespaces, plan.Namespace{Type: unix.CLONE_NEWUSER, Path: "/run/ns/user"})
+	p.Process.UserNS, p.Process.OOMScoreAdj, p.Process.SetOOMScoreAdj = true, -5, true
+	p.Process.Terminal, f.Terminal, f.User = true, 20, 21
+	h := Host{Bounding: 0x400, All: 0xfff}
+	cmd := Command{Path: "/bin/sh", Process: &p.Process}
+	golden(t, "mapped", Container(p, cmd, f, h).String())
+	golden(t, "mapped-exec", Exec(p.Cgroup.V1, cmd, f, h).String())
+	cmd.Outside = true
+	golden(t, "mapped-outside", Exec(p.Cgroup.V1, cmd, f, h).String())
+
+	at, dropped := map[string]int{}, 0
+	for i, o := range Container(p, cmd, f, h).Ops() {
+		if _, ok := at[o.Call.Name]; !ok || o.Call.Name == "move_mount" {
+			at[o.Call.Name] = i
+		}
+		if o.Step == "drop capability" {
+			dropped++
+		}
+	}
+	for _, pair := range [][2]string{
+		{"move_mount", "setns"}, {"prlimit64", "setns"}, {"setns", "unshare"}, {"unshare", "close_range"}, {"unshare", "setgroups"},
+	} {
+		if at[pair[0]] >= at[pair[1]] {
+			t.Errorf("%s comes after %s", pair[0], pair[1])
+		}
+	}
+	if dropped != 11 {
+		t.Errorf("%d capabilities are dropped", dropped)
+	}
+}
+
 // What must hold of the order in every program.
 func TestOrder(t *testing.T) {
 	for _, nnp := range []bool{false, true} {
