@@ -143,4 +143,3 @@ func (u *UserNamespace) Owner() (uid, gid uint32) {
 	}
 	return u.UID.Host, u.GID.Host
 }
-

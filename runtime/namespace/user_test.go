@@ -110,7 +110,7 @@ func TestPoolHasNoneForUsers(t *testing.T) {
 	if err := pool.Pin(dir, Spec{Net: true, User: mapped(1, 1)}); err != nil {
 		t.Fatal(err)
 	}
-	if pool.waiting() != 1 {
+	if pool.Waiting() != 1 {
 		t.Error("it took one that waited")
 	}
 	if err := Unpin(dir); err != nil {
