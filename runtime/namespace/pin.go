@@ -168,7 +168,7 @@ func makeHere(dir string, s Spec) error {
 		}
 		defer child.Release()
 		from = "/proc/" + strconv.Itoa(child.PID()) + "/ns/"
-		if err := join(from, flags, s); err != nil {
+		if err := follow(from, flags, s); err != nil {
 			return err
 		}
 	}
@@ -215,9 +215,9 @@ func loopback() error {
 	return nil
 }
 
-// join takes the calling thread into the namespaces of another process, all but
+// follow takes the calling thread into the namespaces of another process, all but
 // its user namespace, to set up what is in them with the host's rights.
-func join(dir string, flags int, s Spec) error {
+func follow(dir string, flags int, s Spec) error {
 	for _, k := range kinds {
 		if flags&k.flag == 0 || k.flag == unix.CLONE_NEWUSER {
 			continue
