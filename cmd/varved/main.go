@@ -4,15 +4,12 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/config"
 )
@@ -70,7 +67,7 @@ func run(f flags) error {
 		_, err = os.Stdout.Write(text)
 		return err
 	}
-	if err := logging(cfg, f.verbosity); err != nil {
+	if err := logging(cfg.Log, f.verbosity); err != nil {
 		return err
 	}
 	tuneMemory()
@@ -87,16 +84,6 @@ func load(f flags) (*config.Config, error) {
 		}
 	}
 	return config.Load(path, f.dropins)
-}
-
-// logging sets klog up: structured lines on stderr, at the configured level.
-func logging(cfg *config.Config, verbosity int) error {
-	if verbosity < 0 {
-		verbosity = cfg.Log.Verbosity
-	}
-	set := flag.NewFlagSet("klog", flag.ContinueOnError)
-	klog.InitFlags(set)
-	return errors.Join(set.Set("logtostderr", "true"), set.Set("v", fmt.Sprint(verbosity)))
 }
 
 // tuneMemory keeps the heap small: a daemon that serves a hundred pods has a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/plan/host"
 	"github.com/varve-cri/varve/cri/server"
+	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/cri/trace"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/runtime/cgroup"
 	"github.com/varve-cri/varve/shim"
@@ -49,7 +52,12 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	s, images, closeAll, err := assemble(cfg)
+	tracing, err := trace.Start(context.Background(), cfg.Tracing, version)
+	if err != nil {
+		return err
+	}
+	defer flush(tracing)
+	s, images, closeAll, err := assemble(cfg, tracing.Observer())
 	if err != nil {
 		return err
 	}
@@ -57,7 +65,7 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 	if _, err := s.Restore(); err != nil {
 		return err
 	}
-	g := grpc.NewServer(append(s.Options(),
+	g := grpc.NewServer(append(append(s.Options(), tracing.Options()...),
 		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxAnswer), grpc.MaxConcurrentStreams(math.MaxUint32),
 	)...)
 	s.Register(g)
@@ -68,7 +76,7 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 	}
 	if adminListener != nil {
 		defer os.Remove(cfg.Admin.Socket) //nolint:errcheck // as the other one
-		a := admin.New(admin.Options{Store: images, Live: s.Operations, Version: version})
+		a := admin.New(admin.Options{Store: images, Live: s.Operations, Metrics: s.Metrics(), Version: version})
 		defer a.Close() //nolint:errcheck // its connections end
 		go func() { failed <- fmt.Errorf("socket %s: serve: %w", cfg.Admin.Socket, a.Serve(adminListener)) }()
 	}
@@ -84,8 +92,17 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 	}
 }
 
+// flush sends the last traces, if the collector takes them soon.
+func flush(t *trace.Tracing) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := t.Close(ctx); err != nil {
+		klog.ErrorS(err, "The last traces are lost")
+	}
+}
+
 // assemble opens everything that the server stands on.
-func assemble(cfg *config.Config) (*server.Server, *imagestore.Store, func(), error) {
+func assemble(cfg *config.Config, observer step.Observer) (*server.Server, *imagestore.Store, func(), error) {
 	images, err := imagestore.Open(imageConfig(cfg))
 	if err != nil {
 		return nil, nil, nil, err
@@ -120,7 +137,7 @@ func assemble(cfg *config.Config) (*server.Server, *imagestore.Store, func(), er
 		return nil, nil, nil, err
 	}
 	s, err := server.New(server.Options{
-		Config: cfg, Host: facts, Images: images, Launcher: launcher, Network: net, Version: version,
+		Config: cfg, Host: facts, Images: images, Launcher: launcher, Network: net, Version: version, Observer: observer,
 	})
 	if err != nil {
 		return nil, nil, nil, err

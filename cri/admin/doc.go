@@ -10,6 +10,8 @@
 //	GET  /v1/history?ref=NAME
 //	GET  /v1/store
 //	GET  /v1/operations
+//	GET  /metrics             for Prometheus, whether or not metrics.address serves them
+//	GET  /debug/pprof/        the Go runtime's profiles of the daemon
 //
 // Package wire has the messages. The socket is for root alone, whoever opened it:
 // the kernel's word for the peer is asked. A client that goes away cancels what it

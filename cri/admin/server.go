@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -35,6 +36,7 @@ const (
 type Options struct {
 	Store   *imagestore.Store
 	Live    func() []step.Live // the operations that run
+	Metrics http.Handler       // answers Prometheus; nil has none
 	Version string             // of varved
 }
 
@@ -64,6 +66,12 @@ func New(o Options) *Server {
 		"/v1/history":    {http.MethodGet: {[]string{"ref"}, s.getHistory}},
 		"/v1/store":      {http.MethodGet: {nil, s.getStore}},
 		"/v1/operations": {http.MethodGet: {nil, s.getOperations}},
+	}
+	if o.Metrics != nil {
+		s.routes["/metrics"] = map[string]route{http.MethodGet: {nil, func(w http.ResponseWriter, r *http.Request) error {
+			o.Metrics.ServeHTTP(w, r)
+			return nil
+		}}}
 	}
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
@@ -104,6 +112,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	if err := admit(r.Context()); err != nil {
 		return err
+	}
+	if rest, ok := strings.CutPrefix(r.URL.Path, profiles); ok {
+		return s.getProfile(w, r, rest)
 	}
 	methods, ok := s.routes[r.URL.Path]
 	if !ok {

@@ -31,6 +31,7 @@ type Config struct {
 	Log      Log      `json:"log"`
 	Exec     Exec     `json:"exec"`
 	Metrics  Metrics  `json:"metrics"`
+	Tracing  Tracing  `json:"tracing"`
 	Admin    Admin    `json:"admin"`
 	Requests Requests `json:"requests"`
 }
@@ -219,7 +220,16 @@ type Log struct {
 	MaxLineBytes int `json:"maxLineBytes"`
 	// Verbosity is the daemon's log level, as klog's -v.
 	Verbosity int `json:"verbosity"`
+	// Format is of the daemon's own lines: "text", klog's, or "json", one object in
+	// each line. Default: text.
+	Format string `json:"format"`
 }
+
+// The values of Log.Format.
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
 
 // Exec is about ExecSync.
 type Exec struct {
@@ -235,6 +245,16 @@ type Exec struct {
 type Metrics struct {
 	// Address is host:port for Prometheus; empty serves none.
 	Address string `json:"address"`
+}
+
+// Tracing is about traces of requests, which go to an OpenTelemetry collector.
+type Tracing struct {
+	// Endpoint is the collector's host:port, for OTLP over gRPC without TLS; empty
+	// traces nothing.
+	Endpoint string `json:"endpoint"`
+	// SamplingRatePerMillion is how many of a million requests are traced that do
+	// not say themselves, as the kubelet's do, whether they are. Default: 0.
+	SamplingRatePerMillion int32 `json:"samplingRatePerMillion"`
 }
 
 // Admin is about the operator's own socket, which the program varve talks to.

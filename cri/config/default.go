@@ -54,6 +54,7 @@ func (c *Config) Complete() {
 		c.Images.CheckBytesPerSecond = &rate
 	}
 	set(&c.Log.MaxLineBytes, 16384)
+	set(&c.Log.Format, FormatText)
 	if c.Admin.Enabled == nil {
 		yes := true
 		c.Admin.Enabled = &yes

@@ -2,9 +2,11 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -18,7 +20,7 @@ var RlimitNames = []string{
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
 		c.validatePaths, c.validateNetwork, c.validateImages, c.validateRuntime,
-		c.validateLimits, c.validateNumbers,
+		c.validateLimits, c.validateNumbers, c.validateObservation,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -196,6 +198,26 @@ func validateRlimits(field string, limits map[string]Rlimit) error {
 	return nil
 }
 
+// validateObservation checks what is for those who watch the daemon.
+func (c *Config) validateObservation() error {
+	if f := c.Log.Format; f != FormatText && f != FormatJSON {
+		return invalid("log.format", "%q is neither %s nor %s", f, FormatText, FormatJSON)
+	}
+	for _, a := range []struct{ field, value string }{{"metrics.address", c.Metrics.Address}, {"tracing.endpoint", c.Tracing.Endpoint}} {
+		if a.value == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(a.value)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
+			return invalid(a.field, "%q is not host:port", a.value)
+		}
+	}
+	return nil
+}
+
 func contains(list []string, s string) bool {
 	for _, have := range list {
 		if have == s {
@@ -223,6 +245,7 @@ func (c *Config) validateNumbers() error {
 		// shim more memory than it may have.
 		{"log.maxLineBytes", int64(c.Log.MaxLineBytes), 256, 1 << 20},
 		{"log.verbosity", int64(c.Log.Verbosity), 0, 10},
+		{"tracing.samplingRatePerMillion", int64(c.Tracing.SamplingRatePerMillion), 0, 1e6},
 		{"exec.drainTimeout", int64(c.Exec.DrainTimeout), 0, 3600e9},
 		{"exec.maxOutputBytes", c.Exec.MaxOutputBytes, 1, 16 << 20},
 		{"requests.hostPathTimeout", int64(c.Requests.HostPathTimeout), 1e6, 3600e9},

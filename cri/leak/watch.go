@@ -38,7 +38,7 @@ type Owners struct {
 type Finding struct{ Kind, What string }
 
 // age is how old a look may be when somebody asks.
-const age = 10 * time.Second
+const age = 5 * time.Second
 
 // Watch remembers what was found. Make it with New.
 type Watch struct {

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/varve-cri/varve/cri/metrics"
 	"github.com/varve-cri/varve/cri/serial"
+	"github.com/varve-cri/varve/cri/trace"
 )
 
 // Interceptor is between gRPC and the services.
@@ -51,7 +52,7 @@ func (i *Interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = i.panicked(ctx, method.Name, &serial.PanicError{Value: r, Stack: debug.Stack()})
+			err = &serial.PanicError{Value: r, Stack: debug.Stack()}
 		}
 		err = i.finish(ctx, method.Name, err)
 		took := time.Since(begin)
@@ -59,6 +60,7 @@ func (i *Interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServer
 		if objects == nil {
 			objects = func() []any { return i.Objects(req)() }
 		}
+		trace.Describe(ctx, objects)
 		tell(ctx, method, took, err, objects)
 	}()
 	if err := i.Check(req); err != nil {
@@ -87,7 +89,7 @@ func (i *Interceptor) stream(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 	ctx := ss.Context()
 	defer func() {
 		if r := recover(); r != nil {
-			err = i.panicked(ctx, method.Name, &serial.PanicError{Value: r, Stack: debug.Stack()})
+			err = &serial.PanicError{Value: r, Stack: debug.Stack()}
 		}
 		err = i.finish(ctx, method.Name, err)
 		took := time.Since(begin)
@@ -101,7 +103,7 @@ func (i *Interceptor) stream(srv any, ss grpc.ServerStream, info *grpc.StreamSer
 // trace if it is traced.
 func (i *Interceptor) named(ctx context.Context) context.Context {
 	values := []any{"request", i.last.Add(1)}
-	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
+	if span := oteltrace.SpanContextFromContext(ctx); span.IsSampled() {
 		values = append(values, "trace", span.TraceID().String())
 	}
 	return klog.NewContext(ctx, klog.LoggerWithValues(klog.Background(), values...))
@@ -134,7 +136,7 @@ func (i *Interceptor) finish(ctx context.Context, method string, err error) erro
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &p): // in the work that the request has joined
+	case errors.As(err, &p): // here, or in the work that the request has joined
 		return i.panicked(ctx, method, p)
 	case status.Code(err) == codes.Unimplemented:
 		return status.Errorf(codes.Unimplemented, "%s is not implemented yet", method)
