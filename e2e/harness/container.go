@@ -7,6 +7,8 @@ import (
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/e2e/node"
 )
 
 // Container is a container of a test's pod.
@@ -168,7 +170,7 @@ func (c *Container) TryExec(timeout time.Duration, args ...string) (*runtimeapi.
 // and returns its stdout.
 func (c *Container) Exec(line string) string {
 	c.h.T.Helper()
-	answer, err := c.TryExec(20*time.Second, strings.Fields(line)...)
+	answer, err := c.TryExec(node.Patience(20*time.Second), strings.Fields(line)...)
 	if err != nil {
 		c.h.T.Fatalf("exec %s: %v", line, err)
 	}

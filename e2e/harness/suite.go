@@ -97,7 +97,7 @@ func Up() (*Suite, error) {
 	if s.Client, err = criclient.Dial(s.Node.Socket()); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(time.Minute))
 	defer cancel()
 	return s, s.Pull(ctx, Probe)
 }
@@ -156,7 +156,7 @@ func Script(name string, args ...string) error {
 // does not.
 func Eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(10 * time.Second)); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if happened() {
 			return
 		}

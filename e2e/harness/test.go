@@ -12,6 +12,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/audit"
+	"github.com/varve-cri/varve/e2e/node"
 	"github.com/varve-cri/varve/e2e/testimage"
 )
 
@@ -26,7 +27,7 @@ type Test struct {
 // Test begins a test.
 func (s *Suite) Test(t *testing.T) *Test {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(2*time.Minute))
 	before := s.audit()
 	t.Cleanup(func() {
 		defer cancel()
@@ -34,7 +35,7 @@ func (s *Suite) Test(t *testing.T) *Test {
 			t.Errorf("remove the test's pods: %v", err)
 		}
 		var left []string
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(node.Patience(5 * time.Second)); ; time.Sleep(20 * time.Millisecond) {
 			if left = audit.Minus(s.audit(), before); len(left) == 0 || time.Now().After(end) {
 				break
 			}

@@ -80,7 +80,7 @@ func (n *Node) wait() error {
 		return err
 	}
 	defer client.Close()
-	timed, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	timed, cancel := context.WithTimeout(context.Background(), Patience(20*time.Second))
 	defer cancel()
 	ctx, ended := context.WithCancelCause(timed)
 	go func() {

@@ -48,7 +48,7 @@ func (n *Node) drain() error {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience(time.Minute))
 	defer cancel()
 	return client.Drain(ctx)
 }
@@ -58,7 +58,7 @@ func (n *Node) drain() error {
 // the daemon's, which end by themselves when it is gone.
 func (n *Node) settle(children []int) []string {
 	var left []string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(Patience(5 * time.Second)); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		left = n.Take()
 		for _, pid := range children {
 			if !gone(pid) && !slices.ContainsFunc(left, func(s string) bool { return strings.HasPrefix(s, fmt.Sprintf("process %d ", pid)) }) {
