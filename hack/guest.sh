@@ -30,8 +30,10 @@ work=$(mktemp -d /tmp/varve-guest-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 need_guest "$kernel"
 make_disk "$kernel" "$work" "$@"
-"boot_$kernel" "$work" >"$work/console" 2>&1 3>"$work/report" || true
-cat "$work/report"
+"boot_$kernel" "$work" >"$work/console" 2>&1 3>"$work/report" &
+machine=$!
+tail -q -n +1 -f --pid=$machine "$work/report"
+wait $machine || true
 if ! grep -q '^GUEST END 0' "$work/report"; then
 	echo "the guest did not come to its end; its console said:" >&2
 	tail -n 40 "$work/console" >&2

@@ -21,8 +21,9 @@ export VARVE_BIN
 hack/kubelet-build.sh >/dev/null
 
 # The packages whose tests have a node of their own.
-nodes="./e2e/kubelet $(grep -rl --include=*_test.go 'harness\.Main(' e2e | xargs -n1 dirname | sort -u | sed 's|^|./|')"
-units=$(go list ./... | grep -vxF -f <(go list $nodes))
+nodes="./e2e/kubelet ./e2e/guest $(grep -rl --include=*_test.go 'harness\.Main(' e2e | xargs -n1 dirname | grep -v e2e/guest/inside | sort -u | sed 's|^|./|')"
+# What runs in the guest machine only is listed in e2e/guest.
+units=$(go list ./... | grep -v /e2e/guest/inside | grep -vxF -f <(go list $nodes))
 groups=(-- go test $units)
 # The race detector needs cgo and so a C compiler; where there is none, the tests above have run without it.
 if command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ]; then

@@ -81,6 +81,14 @@ var fileCommands = map[string]command{
 		}
 		return nil
 	},
+	"sync": func(args []string) error { // until the file is on the disk
+		f, err := os.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return f.Sync()
+	},
 }
 
 // stat prints "mode uid:gid rdev size name" for each argument, without following.

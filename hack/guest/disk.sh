@@ -1,7 +1,7 @@
 # Sourced by guest.sh: the disk of a guest machine.
 
 # Programs of this machine that the guest has, too. What they are linked to comes along.
-guest_programs=(bash env id readlink dirname sed cat flock unshare swapon ip iptables iptables-save iptables-restore)
+guest_programs=(bash env id readlink dirname sed cat flock unshare swapon swapoff ip iptables iptables-save iptables-restore)
 
 # make_disk KERNEL WORK PACKAGE[:RUN]... makes WORK/root.img and WORK/swap.img; the file /varve/jobs tells init what to run.
 make_disk() {
@@ -32,6 +32,7 @@ programs() {
 	for file in "${files[@]}"; do cp -L "$file" "$root$file"; done
 	cp -a "$lib/xtables" "$root$lib/"
 	cp -a "$tools"/{bin,lib,sbin,usr,etc} "$root/"
+	ln -sf "$(command -v bash)" "$root/bin/sh"
 	ln -sf /bin/kmod "$root/sbin/modprobe"
 	export LD_LIBRARY_PATH=$tools$lib
 	for file in $(ldd "${files[@]}" "$tools/bin/kmod" "$tools/sbin/apparmor_parser" "$lib"/xtables/*.so 2>/dev/null |

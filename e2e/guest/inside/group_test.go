@@ -1,0 +1,119 @@
+package inside
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/e2e/harness"
+)
+
+// A container's processes are in its group from the first instruction on, and
+// see it as the root; those of an exec are in one below.
+func TestMembership(t *testing.T) {
+	h := suite.Test(t)
+	c := h.Pod().Start(harness.Say("cat /proc/self/cgroup + spawn sleep + sleep"))
+	c.WaitLog("spawned")
+	if got := c.Log().Stdout(); !strings.HasPrefix(got, "0::/\n") {
+		t.Errorf("the first process is in %s", got)
+	}
+	if got := c.Exec("cat /proc/self/cgroup"); !strings.HasPrefix(got, "0::/") || strings.Contains(got, "..") {
+		t.Errorf("an exec is in %s", got)
+	}
+	body, err := os.ReadFile(filepath.Join(root, h.Node.CgroupParent, "cgroup.subtree_control"))
+	h.Must(err)
+	have, err := os.ReadFile(root + "/cgroup.controllers")
+	h.Must(err)
+	if strings.TrimSpace(string(body)) != strings.TrimSpace(string(have)) {
+		t.Errorf("groups below varve's have %s of the machine's %s", body, have)
+	}
+}
+
+// A container that does not want to end, and whose children have left its
+// session: cgroup.kill takes all of them.
+func TestKillTakesAll(t *testing.T) {
+	h := suite.Test(t)
+	c := h.Pod().Start(harness.Say("ignore SIGTERM + spawn sleep + spawn sleep + spawn sleep + sleep"))
+	harness.Eventually(t, "three children", func() bool { return strings.Count(c.Log().All(), "spawned") == 3 })
+	c.Exec("spawn sleep")
+	c.Stop(0)
+	if got := c.WaitExit().GetExitCode(); got != 137 {
+		t.Errorf("exit code %d", got)
+	}
+	c.Remove()
+}
+
+// The tree that a kubelet with cgroup v2 makes: nested groups, controllers
+// enabled by it all the way down to the pod. The pod's limit holds for its
+// containers; the groups are the kubelet's afterwards as before.
+func TestKubeletsTree(t *testing.T) {
+	h := suite.Test(t)
+	top := h.Node.CgroupParent + "/kubepods"
+	parent := top + "/burstable/pod0f"
+	t.Cleanup(func() {
+		for dir := parent; dir != h.Node.CgroupParent; dir = filepath.Dir(dir) {
+			if err := os.Remove(root + dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for dir := h.Node.CgroupParent; ; {
+		h.Must(os.MkdirAll(root+dir, 0o755))
+		if dir == parent {
+			break
+		}
+		h.Must(os.WriteFile(root+dir+"/cgroup.subtree_control", []byte("+cpu +memory +pids"), 0))
+		rest := strings.TrimPrefix(parent, dir+"/")
+		name, _, _ := strings.Cut(rest, "/")
+		dir += "/" + name
+	}
+	h.Must(os.WriteFile(root+parent+"/memory.max", []byte(fmt.Sprint(48<<20)), 0))
+	pod := h.Pod(harness.SharedPID, func(c *runtimeapi.PodSandboxConfig) { c.Linux.CgroupParent = parent })
+	c := pod.Start(harness.Say("alloc 300"))
+	if got := c.WaitExit(); got.GetExitCode() != 137 {
+		t.Errorf("a container without a limit in a pod with one: %v", got)
+	}
+	c = pod.Start(harness.Say("sleep"), harness.Resources(&limits{MemoryLimitInBytes: 32 << 20, CpuShares: 512}))
+	if got := c.Limit("memory.max"); got != fmt.Sprint(32<<20) {
+		t.Errorf("memory.max is %s", got)
+	}
+	if there(root + parent + "/cgroup.procs") {
+		body, err := os.ReadFile(root + parent + "/cgroup.procs")
+		h.Must(err)
+		if len(body) > 0 {
+			t.Errorf("processes in the pod's own group: %s", body)
+		}
+	}
+	h.Must(h.RemovePod(h.Ctx, pod.ID))
+	if entries, err := filepath.Glob(root + parent + "/*/cgroup.procs"); err != nil || len(entries) > 0 {
+		t.Errorf("left in the kubelet's group: %v, %v", entries, err)
+	}
+}
+
+// Pressure is told where the kernel keeps it, and is not made up elsewhere.
+func TestPressure(t *testing.T) {
+	h := suite.Test(t)
+	want := there("/proc/pressure/cpu")
+	pod := h.Pod()
+	c := pod.Start(harness.Say("spin 200ms + print done + sleep"))
+	c.WaitLog("done")
+	s := stats(h, c)
+	answer, err := h.PodSandboxStats(h.Ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: pod.ID})
+	h.Must(err)
+	p := answer.GetStats().GetLinux()
+	for name, got := range map[string]*runtimeapi.PsiStats{
+		"container cpu": s.GetCpu().GetPsi(), "container memory": s.GetMemory().GetPsi(), "container io": s.GetIo().GetPsi(),
+		"pod cpu": p.GetCpu().GetPsi(), "pod memory": p.GetMemory().GetPsi(), "pod io": p.GetIo().GetPsi(),
+	} {
+		if (got != nil) != want || want && (got.GetSome() == nil || got.GetFull() == nil) {
+			t.Errorf("%s: %v, although the kernel keeps pressure: %v", name, got, want)
+		}
+	}
+	if s.GetCpu().GetUsageCoreNanoSeconds().GetValue() < 150e6 || s.GetMemory().GetWorkingSetBytes().GetValue() == 0 || s.GetMemory().GetRssBytes().GetValue() == 0 {
+		t.Errorf("use: %v %v", s.GetCpu(), s.GetMemory())
+	}
+}
