@@ -10,5 +10,5 @@ go run ./hack/fence
 unformatted=$(gofmt -l $(git ls-files --cached --others --exclude-standard '*.go'))
 [ -z "$unformatted" ] || { printf 'gofmt differs:\n%s\n' "$unformatted" >&2; exit 1; }
 go vet ./...
-for script in hack/*.sh e2e/kubelet/*.sh .ci/run; do bash -n "$script"; done
+for script in hack/*.sh hack/guest/*.sh e2e/kubelet/*.sh .ci/run; do bash -n "$script"; done
 if command -v golangci-lint >/dev/null; then golangci-lint run; fi

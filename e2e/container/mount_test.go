@@ -146,6 +146,8 @@ func TestPropagation(t *testing.T) {
 			c := h.Pod().Start(harness.Say("sleep"),
 				harness.Security(func(s *runtimeapi.LinuxContainerSecurityContext) {
 					s.Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"SYS_ADMIN"}}
+					// The default profile lets no container mount, capable or not.
+					s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}
 				}),
 				mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/v", Propagation: tc.mode}))
 

@@ -15,7 +15,7 @@ import (
 var onV2 = []string{
 	"./runtime/cgroup:TestDevices|TestOOM|TestRemoveWithProcesses|TestRootIsRefused|TestParentsRace",
 	"./e2e/pod:TestLifeOnBothNetworks|TestPIDMode|TestCgroupParent|TestPortMapping",
-	"./e2e/container:TestExecSync|TestExecTimeoutKillsAll|TestMounts$|TestPropagation|TestRecursiveReadOnly|TestMaskedAnd|TestDeviceCgroup|TestDevicesAnd|TestSeccomp$|TestPrivileged|TestTTY|TestImageVolume$",
+	"./e2e/container:TestExecSync|TestExecTimeoutKillsAll|TestMounts$|TestPropagation|TestRecursiveReadOnly|TestMaskedAnd|TestDeviceCgroup|TestDevicesAnd|TestSeccomp$|TestAppArmor|TestPrivileged|TestTTY|TestImageVolume$",
 	"./e2e/resource:TestMemoryBelowUse|TestSwap|TestKubeletsCgroup",
 	"./e2e/crash:TestContainersOutlive|TestExitsWhile|TestKilledShim",
 	"./e2e/guest/inside",
