@@ -180,6 +180,9 @@ type Limits struct {
 	// nofile 1024 soft, 524288 hard, as systemd has it: a huge soft limit
 	// makes old programs close a million descriptors.
 	Rlimits map[string]Rlimit `json:"rlimits"`
+	// ShmBytes is the size of a pod's /dev/shm. A volume of memory that a pod
+	// mounts there itself has its own. Default: 64 MiB, as everywhere.
+	ShmBytes int64 `json:"shmBytes"`
 }
 
 // Rlimit is one resource limit.

@@ -39,6 +39,7 @@ func (c *Config) Complete() {
 	if c.Limits.Rlimits == nil {
 		c.Limits.Rlimits = map[string]Rlimit{"nofile": {Soft: 1024, Hard: 524288}}
 	}
+	set(&c.Limits.ShmBytes, 64<<20)
 	set(&c.Seccomp.UnsetProfile, ProfileUnconfined)
 	c.completeHandlers()
 	if c.Shim.Spares == nil {

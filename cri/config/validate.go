@@ -240,6 +240,7 @@ func (c *Config) validateNumbers() error {
 		{"images.concurrentLayers", int64(c.Images.ConcurrentLayers), 0, 64},
 		{"images.spareLayers", int64(*c.Images.SpareLayers), 0, 64},
 		{"images.checkBytesPerSecond", *c.Images.CheckBytesPerSecond, 0, 1 << 40},
+		{"limits.shmBytes", c.Limits.ShmBytes, 1 << 16, 1 << 50},
 		{"shim.spares", int64(*c.Shim.Spares), 0, 256},
 		// A line's tag and time must fit too; above 1 MiB a line costs the
 		// shim more memory than it may have.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
+	"unicode"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -148,7 +150,8 @@ func podDNS(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	}
 	var b strings.Builder
 	for i, s := range dns.Servers {
-		if _, err := netip.ParseAddr(s); err != nil {
+		// A zone ("fe80::1%eth0") may be anything to the parser, a line break too.
+		if _, err := netip.ParseAddr(s); err != nil || strings.ContainsFunc(s, notInWord) {
 			return invalid(fmt.Sprintf("config.dns_config.servers[%d]", i), "%q is not an IP address", s)
 		}
 	}
@@ -158,7 +161,7 @@ func podDNS(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	}{{"searches", "search", dns.Searches}, {"options", "options", dns.Options}} {
 		for i, v := range list.values {
 			// One value must stay one value: no second line, no second word.
-			if v == "" || strings.ContainsAny(v, " \t\r\n\x00") {
+			if v == "" || strings.ContainsFunc(v, notInWord) {
 				return invalid(fmt.Sprintf("config.dns_config.%s[%d]", list.name, i), "%q is not one word", v)
 			}
 		}
@@ -192,6 +195,9 @@ func Hosts(hostname string, ips []string) []byte {
 	return []byte(b.String())
 }
 
+// notInWord is what ends a word or a line of resolv.conf, and what no text file has.
+func notInWord(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
 func podPorts(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	for i, m := range req.PortMappings {
 		field := fmt.Sprintf("config.port_mappings[%d].", i)
@@ -208,7 +214,7 @@ func podPorts(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 			return invalid(field+"container_port", "%d is not a port", m.GetContainerPort())
 		}
 		if m.GetHostIp() != "" {
-			if _, err := netip.ParseAddr(m.GetHostIp()); err != nil {
+			if ip, err := netip.ParseAddr(m.GetHostIp()); err != nil || ip.Zone() != "" {
 				return invalid(field+"host_ip", "%q is not an IP address", m.GetHostIp())
 			}
 		}
@@ -219,11 +225,21 @@ func podPorts(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 		if m.GetContainerPort() == 0 {
 			return invalid(field+"container_port", "is missing")
 		}
-		p.PortMappings = append(p.PortMappings, PortMapping{
-			HostPort: m.GetHostPort(), ContainerPort: m.GetContainerPort(), Protocol: protocol, HostIP: m.GetHostIp(),
-		})
+		next := PortMapping{HostPort: m.GetHostPort(), ContainerPort: m.GetContainerPort(), Protocol: protocol, HostIP: m.GetHostIp()}
+		switch first := slices.IndexFunc(p.PortMappings, next.sameHostPort); {
+		case first < 0:
+			p.PortMappings = append(p.PortMappings, next)
+		case p.PortMappings[first] != next:
+			return invalid(field+"host_port", "%s port %d leads to port %d of the pod already", protocol, next.HostPort, p.PortMappings[first].ContainerPort)
+		}
 	}
 	return nil
+}
+
+// sameHostPort says whether both are for the same connections. A port of one
+// address beside one of all addresses is not: the plugin that maps them decides.
+func (m PortMapping) sameHostPort(n PortMapping) bool {
+	return m.HostPort == n.HostPort && m.Protocol == n.Protocol && m.HostIP == n.HostIP
 }
 
 func podLogDir(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {

@@ -26,10 +26,14 @@ const (
 
 // The reasons of an exit, as the kubelet and users read them.
 const (
-	ReasonCompleted  = "Completed"
-	ReasonError      = "Error"
-	ReasonOOMKilled  = "OOMKilled" // exactly so: the CRI asks for it
-	ReasonStartError = "StartError"
+	ReasonCompleted = "Completed"
+	ReasonError     = "Error"
+	ReasonOOMKilled = "OOMKilled" // exactly so: the CRI asks for it
+	// ReasonCannotRun is a command that is not there or cannot be executed. The
+	// kubelet (1.37, convertToKubeContainerStatus) knows the word: it does not
+	// look for a last message in the logs of such a container.
+	ReasonCannotRun  = "ContainerCannotRun"
+	ReasonStartError = "StartError" // any other step of a start failed
 	ReasonUnknown    = "ContainerStatusUnknown"
 )
 
@@ -117,11 +121,15 @@ func (c *Container) Started(pid int, at time.Time) error {
 
 // StartFailed is the event "its first process could not be made": the
 // container has ended, with the code that Kubernetes shows (127 for a command
-// that is not there, 126 for one that is not executable, else 128).
+// that is not there, 126 for one that is not executable, else 128) and the
+// reason that goes with it.
 func (c *Container) StartFailed(code int32, message string, at time.Time) error {
 	switch c.State {
 	case Starting:
 		c.State, c.Reason, c.Message = Exited, ReasonStartError, message
+		if code == 126 || code == 127 {
+			c.Reason = ReasonCannotRun
+		}
 		c.ExitCode, c.EndedAt, c.PID = code, at.UnixNano(), 0
 		return nil
 	default:

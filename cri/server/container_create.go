@@ -11,6 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/varve-cri/varve/cri/logdir"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/step"
@@ -144,6 +145,9 @@ func (r *create) plan(context.Context) error {
 }
 
 func (r *create) sources(ctx context.Context) error {
+	if err := logdir.Ensure(r.c.pod.rec.Load().Config.GetLogDirectory(), r.c.rec.Load().LogPath); err != nil {
+		return err
+	}
 	return r.s.paths.Check(ctx, r.c.ready.Load().plan.Sources)
 }
 

@@ -128,12 +128,18 @@ func seconds(n int64) time.Duration {
 }
 
 // ask sends the stop signal and waits for the exit, at most as long as patience.
+// A second stop, a retry or one with less patience, joins the first: many a
+// program takes a second signal for "at once".
 func (c *container) ask(ctx context.Context, patience time.Duration) error {
 	rec, client := c.rec.Load(), c.client.Load()
 	if !alive(rec) || client == nil {
 		return nil
 	}
+	if !c.asked.CompareAndSwap(false, true) {
+		return c.wait(ctx, patience)
+	}
 	if err := signal(ctx, client, unix.Signal(rec.StopSig), patience); err != nil {
+		c.asked.Store(false)
 		klog.V(2).InfoS("Stop signal was not taken", "container", c.id, "err", err)
 	}
 	return c.wait(ctx, patience)

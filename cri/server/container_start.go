@@ -22,8 +22,9 @@ import (
 )
 
 // StartContainer starts a created container. When its process cannot be made,
-// the container has exited, with the reason StartError and the code that
-// Kubernetes shows for it. To start a container that runs changes nothing.
+// the container has exited, with the reason ContainerCannotRun (the command's
+// fault) or StartError (any other) and the code that Kubernetes shows for it. To
+// start a container that runs changes nothing.
 func (s *Server) StartContainer(ctx context.Context, req *runtimeapi.StartContainerRequest) (*runtimeapi.StartContainerResponse, error) {
 	c, err := s.table.findContainer(req.GetContainerId())
 	if err != nil {
@@ -108,7 +109,7 @@ func (r *start) prepare(ctx context.Context) error {
 	}
 	defer p.shm.Release()
 	uid, gid := plan.UserNamespaceOf(p.rec.Load().Config).Owner()
-	return shm.Ensure(dir, uid, gid)
+	return shm.Ensure(dir, shm.Options{Bytes: r.s.cfg.Limits.ShmBytes, UID: uid, GID: gid})
 }
 
 // mark shows that the start has begun. From here on the container is used up

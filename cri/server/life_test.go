@@ -136,7 +136,7 @@ func TestCommandThatCannotRun(t *testing.T) {
 		_, err = n.StartContainer(n.ctx(), &runtimeapi.StartContainerRequest{ContainerId: id})
 		want(t, err, codes.Unknown, command)
 		st := n.status(id)
-		if st.GetState() != runtimeapi.ContainerState_CONTAINER_EXITED || st.GetExitCode() != code || st.GetReason() != "StartError" || !strings.Contains(st.GetMessage(), command) {
+		if st.GetState() != runtimeapi.ContainerState_CONTAINER_EXITED || st.GetExitCode() != code || st.GetReason() != "ContainerCannotRun" || !strings.Contains(st.GetMessage(), command) {
 			t.Errorf("%s: %v", command, st)
 		}
 		_, err = n.StartContainer(n.ctx(), &runtimeapi.StartContainerRequest{ContainerId: id})

@@ -44,6 +44,7 @@ type container struct {
 	client atomic.Pointer[shim.Client]  // its shim's connection while it runs
 	proc   atomic.Pointer[plan.Process] // its compiled process, what an exec starts from
 	ready  atomic.Pointer[prepared]     // planned by Create for Start
+	asked  atomic.Bool                  // its stop signal was sent
 	exited latch                        // the exit is on record
 	tidied latch                        // what the exit left (the cgroup) is gone
 	gauge  stats.Gauge                  // what its statistics remember

@@ -9,15 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// size is the size of a pod's /dev/shm, as everywhere in Kubernetes.
-const size = "67108864"
-
 // Dir is where the /dev/shm of the pod with this directory is mounted.
 func Dir(podDir string) string { return podDir + "/shm" }
 
-// Ensure mounts the pod's /dev/shm, which belongs to this user and group, unless
-// that is done already. Two calls for one pod must not run at the same time.
-func Ensure(podDir string, uid, gid uint32) error {
+// Options is what a pod's /dev/shm is like.
+type Options struct {
+	Bytes    int64 // its size
+	UID, GID uint32
+}
+
+// Ensure mounts the pod's /dev/shm unless that is done already. Two calls for
+// one pod must not run at the same time.
+func Ensure(podDir string, o Options) error {
 	dir := Dir(podDir)
 	if isMountpoint(dir, podDir) {
 		return nil
@@ -25,18 +28,21 @@ func Ensure(podDir string, uid, gid uint32) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return mount(dir, uid, gid)
+	return mount(dir, o)
 }
 
 // mount uses the new mount calls (Linux 5.2): the options are not parsed
 // from a string, and nothing is visible before it is complete.
-func mount(dir string, uid, gid uint32) error {
+func mount(dir string, o Options) error {
 	fsfd, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("shm: fsopen tmpfs: %w", err)
 	}
 	defer unix.Close(fsfd)
-	for _, o := range [][2]string{{"source", "shm"}, {"size", size}, {"mode", "1777"}, {"uid", id(uid)}, {"gid", id(gid)}} {
+	options := [][2]string{
+		{"source", "shm"}, {"size", strconv.FormatInt(o.Bytes, 10)}, {"mode", "1777"}, {"uid", id(o.UID)}, {"gid", id(o.GID)},
+	}
+	for _, o := range options {
 		if err := unix.FsconfigSetString(fsfd, o[0], o[1]); err != nil {
 			return fmt.Errorf("shm: tmpfs option %s=%s: %w", o[0], o[1], err)
 		}

@@ -114,7 +114,7 @@ func TestCommandThatCannotStart(t *testing.T) {
 			t.Errorf("start of %s: %v", command, err)
 		}
 		status := c.WaitExit()
-		if status.GetExitCode() != code || status.GetReason() != "StartError" {
+		if status.GetExitCode() != code || status.GetReason() != "ContainerCannotRun" {
 			t.Errorf("%s: exit code %d, reason %s", command, status.GetExitCode(), status.GetReason())
 		}
 		if !strings.Contains(status.GetMessage(), command) {

@@ -17,6 +17,7 @@ import (
 var networkCommands = map[string]command{
 	"serve":    serve,
 	"get":      get,
+	"serveudp": serveUDP,
 	"addrs":    addrs,
 	"abstract": abstract,
 	"mtu":      mtu,
@@ -37,6 +38,24 @@ func serve(args []string) error {
 		fmt.Println("request from", r.RemoteAddr)
 		fmt.Fprintln(w, strings.Join(args[1:], " "))
 	}))
+}
+
+// serveUDP ADDRESS TEXT answers every datagram with TEXT.
+func serveUDP(args []string) error {
+	conn, err := net.ListenPacket("udp", args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println("serving on", conn.LocalAddr())
+	for buf := make([]byte, 2048); ; {
+		_, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.WriteTo([]byte(strings.Join(args[1:], " ")), from); err != nil {
+			return err
+		}
+	}
 }
 
 // get URL prints the answer; it tries for five seconds, because the server may

@@ -29,6 +29,7 @@ var processCommands = map[string]command{
 	"tick":   tick,
 	"sleep":  sleep,
 	"trap":   trap,
+	"count":  count,
 	"ignore": ignore,
 	"exit": func(args []string) error {
 		code, err := strconv.Atoi(args[0])
@@ -104,17 +105,42 @@ func sleep(args []string) error {
 	return nil
 }
 
-// trap SIGNAL CODE sleeps until the signal comes, then exits with CODE.
+// trap SIGNAL CODE sleeps until the signal comes, then exits with CODE. A
+// real-time signal, which has no name, is said by its number.
 func trap(args []string) error {
 	code, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
 	}
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, unix.SignalNum(args[0]))
+	signal.Notify(caught, signalOf(args[0]))
 	fmt.Println("waiting for", args[0])
 	fmt.Println("caught", <-caught)
 	os.Exit(code)
+	return nil
+}
+
+func signalOf(name string) syscall.Signal {
+	if n, err := strconv.Atoi(name); err == nil {
+		return syscall.Signal(n)
+	}
+	return unix.SignalNum(name)
+}
+
+// count SIGNAL DURATION waits for the signal, and exits after that time with the
+// number of times it came.
+func count(args []string) error {
+	d, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	caught := make(chan os.Signal, 100)
+	signal.Notify(caught, signalOf(args[0]))
+	fmt.Println("waiting for", args[0])
+	<-caught
+	fmt.Println("caught one")
+	time.Sleep(d)
+	os.Exit(1 + len(caught))
 	return nil
 }
 

@@ -1,0 +1,41 @@
+package logdir
+
+import (
+	"errors"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/runtime/inroot"
+)
+
+// mode is the kubelet's for log directories.
+const mode = 0o755
+
+// Ensure makes what is missing of the directory of log, a path below the pod's
+// log directory top, and top itself. A log that is right in top, or none, needs
+// nothing.
+func Ensure(top, log string) error {
+	below, ok := strings.CutPrefix(path.Dir(log), path.Clean(top)+"/")
+	if log == "" || !ok {
+		return nil
+	}
+	root, err := unix.Open(top, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		if err := os.MkdirAll(top, mode); err != nil {
+			return err
+		}
+		root, err = unix.Open(top, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return &os.PathError{Op: "open log directory", Path: top, Err: err}
+	}
+	defer unix.Close(root)
+	dir, err := inroot.RealDir(root, below, mode)
+	if err != nil {
+		return &os.PathError{Op: "make log directory", Path: path.Dir(log), Err: err}
+	}
+	return unix.Close(dir)
+}
