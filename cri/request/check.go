@@ -41,7 +41,7 @@ func Check(req any) error {
 		}
 		return numbers("linux", r.GetLinux())
 	case *runtimeapi.UpdatePodSandboxResourcesRequest:
-		return firstOf(numbers("overhead", r.GetOverhead()), numbers("resources", r.GetResources()))
+		return firstOf(podNumbers("overhead", r.GetOverhead()), podNumbers("resources", r.GetResources()))
 	}
 	return nil
 }
@@ -145,6 +145,17 @@ func auth(a *runtimeapi.AuthConfig) error {
 		}
 	}
 	return nil
+}
+
+// podNumbers is numbers for updates of pods, where any negative quota or memory is "no
+// limit": a kubelet subtracts a pod's overhead from -1 as from other numbers
+// (1.37, subtractOverheadFromResourceConfig).
+func podNumbers(field string, r *runtimeapi.LinuxContainerResources) error {
+	if r.GetCpuQuota() < 0 || r.GetMemoryLimitInBytes() < 0 {
+		r = proto.CloneOf(r)
+		r.CpuQuota, r.MemoryLimitInBytes = max(r.CpuQuota, -1), max(r.MemoryLimitInBytes, -1)
+	}
+	return numbers(field, r)
 }
 
 // numbers checks resources wherever they are; 0 is "not said", -1 of quota and

@@ -122,6 +122,8 @@ func TestLegal(t *testing.T) {
 		"10,000 labels":           labels,
 		"annotations":             pod("config.annotations[a]", strings.Repeat("é\n\x00", 60<<10)),
 		"nameserver with a zone":  pod("config.dns_config.servers[0]", "fe80::1%eth0.100"),
+		"one port, said twice":    pod("config.port_mappings[0].host_port", 53, "config.port_mappings[1].host_port", 53),
+		"a pod's overhead off -1": set(&runtimeapi.UpdatePodSandboxResourcesRequest{}, "resources.cpu_quota", -25001, "resources.memory_limit_in_bytes", -17),
 		"one port, two protocols": pod("config.port_mappings[0].host_port", 53, "config.port_mappings[1].host_port", 53, "config.port_mappings[1].protocol", 1),
 		"no host ports":           pod("config.port_mappings[0].container_port", 53, "config.port_mappings[1].container_port", 53),
 		"variable of bytes":       made("config.envs[0].key", "A.b-c", "config.envs[0].value", "\xff\n\x01"),

@@ -64,7 +64,8 @@ func notZone(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._:@", r)
 }
 
-// ports refuses two mappings of one port of the host: only one could be.
+// ports refuses two mappings of one port of the host to different ports of the
+// pod: only one could be. The same twice is one.
 func ports(field string, list []*runtimeapi.PortMapping) error {
 	type key struct {
 		ip       string
@@ -80,7 +81,7 @@ func ports(field string, list []*runtimeapi.PortMapping) error {
 			continue
 		}
 		k := key{m.GetHostIp(), m.GetHostPort(), m.GetProtocol()}
-		if first, twice := seen[k]; twice {
+		if first, twice := seen[k]; twice && list[first].GetContainerPort() != m.GetContainerPort() {
 			return invalid(fmt.Sprintf("%s[%d].host_port", field, i), "%d is that of %s[%d] too", m.GetHostPort(), field, first)
 		}
 		seen[k] = i
