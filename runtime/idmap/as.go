@@ -12,11 +12,19 @@ import (
 func As(uid, gid uint32, fn func() error) error {
 	done := make(chan error, 1)
 	thread.Go(func() {
-		if err := thread.Become(uid, gid); err != nil {
-			done <- fmt.Errorf("become user %d, group %d: %w", uid, gid, err)
+		if err := Become(uid, gid); err != nil {
+			done <- err
 			return
 		}
 		done <- fn()
 	})
 	return <-done
+}
+
+// Become is As for a thread that its caller has locked and throws away.
+func Become(uid, gid uint32) error {
+	if err := thread.Become(uid, gid); err != nil {
+		return fmt.Errorf("become user %d, group %d: %w", uid, gid, err)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package erofs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/layer/layertest"
 	"github.com/varve-cri/varve/imagestore/layer/overlay"
+	"github.com/varve-cri/varve/runtime/idmap"
 )
 
 func opened(scratch string) (*Driver, error) {
@@ -97,4 +99,29 @@ func namespaces(t *testing.T) int {
 		}
 	}
 	return len(seen)
+}
+
+// Other owners, by detached mounts and by those of a namespace of their own.
+func TestTryOwners(t *testing.T) {
+	for _, open := range []func(string, *overlay.Driver) (*Driver, error){New, newKept} {
+		dir := t.TempDir()
+		over, err := overlay.New(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := open(dir, over)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ns, err := idmap.Namespace([]idmap.Range{{Outside: 100000, Length: 1000}}, []idmap.Range{{Outside: 200000, Length: 1000}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.TryOwners(dir, &layer.Owners{Namespace: ns, UID: 100000, GID: 200000, Dir: dir}); err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(d.Close(), ns.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 }

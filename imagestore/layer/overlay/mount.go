@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,23 +18,34 @@ import (
 type options struct {
 	lower       []string
 	upper, work string
+	// open opens one of them; nil is by its path.
+	open func(dir string) (fd int, err error)
+}
+
+func (o options) opened(dir string) (int, error) {
+	if o.open != nil {
+		return o.open(dir)
+	}
+	return openPath(dir)
 }
 
 // mountAPI is one way to ask the kernel for an overlay mount.
 type mountAPI struct {
 	name  string
 	mount func(options) (*os.File, error)
+	// inside is mount for who is in a mount namespace of his own already.
+	inside func(options) (*os.File, error)
 }
 
 // The ways, best first.
 var mountAPIs = []mountAPI{
 	// Layers by descriptor: Linux 6.13. Any number of layers, paths of any length.
-	{"lower fds", mountByFD},
+	{"lower fds", mountByFD, mountByFD},
 	// lowerdir+ by path: Linux 6.7. A parameter holds 255 bytes, so the paths are
 	// those of descriptors.
-	{"lower paths", mountByPath},
+	{"lower paths", mountByPath, mountByPath},
 	// mount(2), whose options are one page: about 200 layers.
-	{"classic", mountClassic},
+	{"classic", mountClassic, classicInside},
 }
 
 // probe gives the first way that this kernel has, tried on a real mount.
@@ -68,7 +80,7 @@ var flags = [][2]string{{"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"ind
 // mountByFD hands every directory over by descriptor.
 func mountByFD(o options) (*os.File, error) {
 	return configured(o, func(fs int, key, dir string) error {
-		fd, err := openPath(dir)
+		fd, err := o.opened(dir)
 		if err != nil {
 			return err
 		}
@@ -80,7 +92,7 @@ func mountByFD(o options) (*os.File, error) {
 // mountByPath hands every directory over as a short path.
 func mountByPath(o options) (*os.File, error) {
 	return configured(o, func(fs int, key, dir string) error {
-		fd, err := openPath(dir)
+		fd, err := o.opened(dir)
 		if err != nil {
 			return err
 		}
@@ -97,7 +109,10 @@ func openPath(dir string) (int, error) {
 	return fd, nil
 }
 
-func fdPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+// fdDir is where descriptors have paths.
+const fdDir = "/proc/self/fd/"
+
+func fdPath(fd int) string { return fdDir + strconv.Itoa(fd) }
 
 // configured makes a mount by fsopen, fsconfig and fsmount.
 func configured(o options, add func(fs int, key, dir string) error) (*os.File, error) {
@@ -192,7 +207,7 @@ func classicData(o options) (data string, closeAll func(), err error) {
 		}
 	}
 	short := func(dir string) string {
-		fd, e := openPath(dir)
+		fd, e := o.opened(dir)
 		if e != nil {
 			err = errors.Join(err, e)
 			return ""

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,8 @@ type Driver struct {
 	// empty is a directory that stays empty: overlay without an upper directory
 	// wants at least two lower ones.
 	empty string
+	// attach says that a mount with other owners has to be attached somewhere.
+	attach atomic.Bool
 }
 
 var _ layer.Driver = (*Driver)(nil)
@@ -169,7 +172,7 @@ func (d *Driver) Over(trees []string, s layer.Stack) (*os.File, error) {
 	}
 	mount := d.api.mount
 	if s.Owners != nil {
-		mount = func(o options) (*os.File, error) { return mountMapped(o, s.Owners) }
+		mount = func(o options) (*os.File, error) { return d.mountMapped(o, s.Owners) }
 	}
 	f, err := mount(o)
 	if s.Upper != "" && errors.Is(err, unix.EINVAL) && forgetVolatile(s.Work) {

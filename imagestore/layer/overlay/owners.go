@@ -10,35 +10,70 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/namespace"
 	"github.com/varve-cri/varve/runtime/idmap"
 )
 
 // mountMapped mounts with other owners. The overlay file system has no mapping
-// of its own: it takes over that of the mounts which its directories are on. One
-// detached copy of the mount that all of them are on has it for all, however many
-// they are (Linux 6.15: before, overlay took only mounts that are attached).
+// of its own: it takes over that of the mounts which its directories are on
+// (Linux 5.19). One detached copy of the mount that all of them are on has it for
+// all, however many they are.
 //
 // Overlay does its own work, such as copying up, as who has mounted it: that must be
 // somebody whom the mapping knows, or the root is read-only.
-func mountMapped(o options, owners *layer.Owners) (*os.File, error) {
+func (d *Driver) mountMapped(o options, owners *layer.Owners) (*os.File, error) {
 	tree, err := mapped(owners.Dir, owners.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	defer tree.Close()
+	o.open = func(dir string) (int, error) { return openBelow(tree, owners.Dir, dir) }
 	var f *os.File
-	err = idmap.As(owners.UID, owners.GID, func() (err error) {
-		f, err = configured(o, func(fs int, key, dir string) error {
-			fd, err := openBelow(tree, owners.Dir, dir)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(fd)
-			return unix.FsconfigSetFd(fs, key, fd)
+	if !d.attach.Load() {
+		err = idmap.As(owners.UID, owners.GID, func() (err error) {
+			f, err = mountByFD(o)
+			return err
 		})
-		return err
-	})
-	return f, err
+		if !errors.Is(err, unix.EINVAL) {
+			return f, err
+		}
+	}
+	// Before Linux 6.15 overlay takes as a layer only a mount of the namespace that
+	// its caller is in, and no detached one.
+	f, attached := namespace.Do(func() (*os.File, error) { return d.mountAttached(o, tree, owners) })
+	if attached != nil {
+		return nil, errors.Join(err, attached)
+	}
+	d.attach.Store(true)
+	return f, nil
+}
+
+// Attach says beforehand that this kernel takes no detached mount as a layer.
+func (d *Driver) Attach() { d.attach.Store(true) }
+
+// mountAttached does it in a mount namespace of the thread's own, where it mounts
+// what the directories are in. Any directory can be mounted over: no one else sees
+// it.
+func (d *Driver) mountAttached(o options, tree *os.File, owners *layer.Owners) (*os.File, error) {
+	attach := func(fd int) error {
+		err := unix.MoveMount(fd, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH)
+		return os.NewSyscallError("move_mount", err)
+	}
+	if err := attach(int(tree.Fd())); err != nil {
+		return nil, err
+	}
+	open := o.open
+	o.open = func(dir string) (int, error) {
+		fd, err := open(dir)
+		if err == nil && strings.HasPrefix(dir, fdDir) {
+			err = attach(fd)
+		}
+		return fd, err
+	}
+	if err := idmap.Become(owners.UID, owners.GID); err != nil {
+		return nil, err
+	}
+	return d.api.inside(o)
 }
 
 // mapped gives a detached copy of the mount at dir with the mapping of ns.
