@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,60 +131,6 @@ func TestGoneIsDone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) { want(t, call(), codes.NotFound, none) })
-	}
-}
-
-func TestUnimplementedHasItsName(t *testing.T) {
-	n := newNode(t)
-	ctx := n.ctx()
-	_, err := n.CheckpointContainer(ctx, &runtimeapi.CheckpointContainerRequest{})
-	want(t, err, codes.Unimplemented, "CheckpointContainer is not implemented yet")
-	_, err = n.Exec(ctx, &runtimeapi.ExecRequest{})
-	want(t, err, codes.Unimplemented, "Exec is not implemented yet")
-}
-
-func TestBadRequests(t *testing.T) {
-	n := newNode(t)
-	n.pull()
-	ctx := n.ctx()
-	_, err := n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{})
-	want(t, err, codes.InvalidArgument, "config")
-	_, err = n.RunPodSandbox(ctx, &runtimeapi.RunPodSandboxRequest{Config: podConfig(t), RuntimeHandler: "nosuch"})
-	want(t, err, codes.InvalidArgument, "runtime_handler", "nosuch")
-	pc := podConfig(t)
-	pod := n.pod(pc)
-	for name, c := range map[string]struct {
-		change func(*runtimeapi.ContainerConfig)
-		code   codes.Code
-		words  []string
-	}{
-		"image missing": {func(c *runtimeapi.ContainerConfig) { c.Image.Image = "registry.test/missing:1" }, codes.NotFound, []string{"registry.test/missing:1"}},
-		"image empty":   {func(c *runtimeapi.ContainerConfig) { c.Image.Image = "" }, codes.InvalidArgument, []string{"image.image"}},
-		"source missing": {func(c *runtimeapi.ContainerConfig) {
-			c.Mounts = []*runtimeapi.Mount{{HostPath: "/no/such", ContainerPath: "/x"}}
-		}, codes.InvalidArgument, []string{"mounts[0]", "/no/such"}},
-		"user missing": {func(c *runtimeapi.ContainerConfig) { c.Linux.SecurityContext.RunAsUsername = "nobody-here" }, codes.InvalidArgument, []string{"nobody-here"}},
-		"seccomp missing": {func(c *runtimeapi.ContainerConfig) {
-			c.Linux.SecurityContext.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Localhost, LocalhostRef: "/no/such/profile.json"}
-		}, codes.InvalidArgument, []string{"/no/such/profile.json"}},
-		"name missing": {func(c *runtimeapi.ContainerConfig) { c.Metadata = nil }, codes.InvalidArgument, []string{"metadata"}},
-		"target elsewhere": {func(c *runtimeapi.ContainerConfig) {
-			c.Linux.SecurityContext.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: "nosuch", Network: runtimeapi.NamespaceMode_NODE}
-		}, codes.InvalidArgument, []string{"target_id"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cc := containerConfig(pc, "bad", "sleep")
-			c.change(cc)
-			_, err := n.create(pod, pc, cc)
-			want(t, err, c.code, c.words...)
-		})
-	}
-	if layers := n.images.ListRW(); len(layers) > 0 {
-		t.Errorf("layers of refused containers: %v", layers)
-	}
-	left, err := os.ReadDir(filepath.Join(n.cfg.StateDir, "containers"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("records of refused containers: %v, %v", left, err)
 	}
 }
 
