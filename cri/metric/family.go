@@ -60,32 +60,61 @@ func (f *family) descriptor() *runtimeapi.MetricDescriptor {
 	return &runtimeapi.MetricDescriptor{Name: f.name, Help: f.help, LabelKeys: f.keys}
 }
 
-// appendTo appends the subject's metrics of this family. Those without extra labels
+// list is metrics that are being made. They are allocated many at a time: there are
+// some seventy of each container.
+type list struct {
+	all     []*runtimeapi.Metric
+	metrics []runtimeapi.Metric
+	values  []runtimeapi.UInt64Value
+}
+
+const slab = 64
+
+func (l *list) add(v uint64) *runtimeapi.Metric {
+	if len(l.metrics) == 0 {
+		l.metrics, l.values = make([]runtimeapi.Metric, slab), make([]runtimeapi.UInt64Value, slab)
+	}
+	m := &l.metrics[0]
+	m.Value = &l.values[0]
+	m.Value.Value = v
+	l.metrics, l.values = l.metrics[1:], l.values[1:]
+	l.all = append(l.all, m)
+	return m
+}
+
+// collect makes the subject's metrics of the families.
+func (l *list) collect(s *subject, families []family) {
+	for i := range families {
+		families[i].collect(l, s)
+	}
+}
+
+// collect makes the subject's metrics of this family. Those without extra labels
 // share one list of values.
-func (f *family) appendTo(list []*runtimeapi.Metric, s *subject) []*runtimeapi.Metric {
+func (f *family) collect(l *list, s *subject) {
 	var at int64
 	if f.at != nil {
 		when := f.at(s)
 		if when.IsZero() {
-			return list // not measured yet
+			return // not measured yet
 		}
 		at = when.UnixNano()
 	}
 	f.values(s, func(v uint64, extra ...string) {
-		labels := s.labels
-		if len(extra) > 0 {
-			labels = make([]string, len(f.order))
-			for i, from := range f.order {
-				if from < len(s.labels) {
-					labels[i] = s.labels[from]
-				} else {
-					labels[i] = extra[from-len(s.labels)]
-				}
+		m := l.add(v)
+		m.Name, m.Timestamp, m.MetricType, m.LabelValues = f.name, at, f.kind, s.labels
+		if len(extra) == 0 {
+			return
+		}
+		m.LabelValues = make([]string, len(f.order))
+		for i, from := range f.order {
+			if from < len(s.labels) {
+				m.LabelValues[i] = s.labels[from]
+			} else {
+				m.LabelValues[i] = extra[from-len(s.labels)]
 			}
 		}
-		list = append(list, &runtimeapi.Metric{Name: f.name, Timestamp: at, MetricType: f.kind, LabelValues: labels, Value: &runtimeapi.UInt64Value{Value: v}})
 	})
-	return list
 }
 
 func counter(name, help string, value func(*subject) uint64) family {

@@ -83,12 +83,13 @@ func ofPod(p *record.Pod, sample *stats.Sample, interfaces []stats.Interface, di
 		labels: []string{"", p.CgroupParent, "", "", m.GetNamespace(), m.GetName()},
 		sample: sample, began: p.CreatedAt, made: p.CreatedAt, now: now, disk: disk, interfaces: interfaces,
 	}
-	var out []*runtimeapi.Metric
+	var out list
 	if sample.Usage != nil {
-		out = s.collect(out, theTable().group)
+		out.collect(s, theTable().group)
 	}
 	s.labels = []string{"POD", p.CgroupParent, "", p.ID, m.GetNamespace(), m.GetName()}
-	return s.collect(out, theTable().network)
+	out.collect(s, theTable().network)
+	return out.all
 }
 
 func ofContainer(p *record.Pod, c *record.Container) *subject {
@@ -103,19 +104,13 @@ func ofContainer(p *record.Pod, c *record.Container) *subject {
 
 // metrics are those of a container; none of one that never ran.
 func (s *subject) metrics() []*runtimeapi.Metric {
-	var out []*runtimeapi.Metric
+	var out list
 	if s.sample.Usage != nil {
-		out = s.collect(s.collect(out, theTable().group), theTable().container)
+		out.collect(s, theTable().group)
+		out.collect(s, theTable().container)
 	}
 	if s.sample.Usage != nil || s.sample.OOMs > 0 {
-		out = s.collect(out, theTable().always)
+		out.collect(s, theTable().always)
 	}
-	return out
-}
-
-func (s *subject) collect(out []*runtimeapi.Metric, families []family) []*runtimeapi.Metric {
-	for i := range families {
-		out = families[i].appendTo(out, s)
-	}
-	return out
+	return out.all
 }

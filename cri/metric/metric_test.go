@@ -174,7 +174,9 @@ func told(t *testing.T, metrics []*runtimeapi.Metric) map[string]*runtimeapi.Met
 
 func TestValues(t *testing.T) {
 	s := full()
-	got := told(t, s.collect(s.metrics(), theTable().network))
+	var network list
+	network.collect(s, theTable().network)
+	got := told(t, append(s.metrics(), network.all...))
 	for _, d := range Descriptors() {
 		if d.GetName() == "container_hugetlb_max_usage_bytes" && !peaksKept() {
 			continue

@@ -36,6 +36,10 @@ func BenchmarkStats(b *testing.B) {
 			_, err := n.ListPodSandboxStats(ctx, &runtimeapi.ListPodSandboxStatsRequest{})
 			return err
 		},
+		"metrics": func() error {
+			_, err := n.ListPodSandboxMetrics(ctx, &runtimeapi.ListPodSandboxMetricsRequest{})
+			return err
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -104,9 +104,12 @@ func TestWalksRest(t *testing.T) {
 	}
 }
 
-// TestSamples measures a pod of one container, which is this machine's sleep(1) with
-// a socket for its input.
+// TestSamples measures a pod of one container, which is this program with a socket for its
+// input.
 func TestSamples(t *testing.T) {
+	if os.Getenv("VARVE_TEST_SLEEP") != "" {
+		time.Sleep(time.Hour)
+	}
 	parent := fmt.Sprintf("/varve-test-stats-%d", os.Getpid())
 	group, err := cgroup.Create(parent+"/c", nil)
 	if err != nil {
@@ -127,7 +130,8 @@ func TestSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	cmd := exec.Command("sleep", "1000")
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestSamples$")
+	cmd.Env = append(os.Environ(), "VARVE_TEST_SLEEP=1")
 	cmd.Stdin = socket
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -158,17 +162,17 @@ func TestSamples(t *testing.T) {
 		}
 	}
 	c := containers[0][0]
-	if c.Usage == nil || c.Usage.Tasks.Current != 1 || c.Layer != (Layer{8192, 3}) || c.Processes.Count != 1 || c.Processes.Descriptors < 3 || c.Processes.Sockets != 1 || c.OOMs != 0 {
+	if c.Usage == nil || c.Usage.Tasks.Current < 1 || c.Layer != (Layer{8192, 3}) || c.Processes.Count != 1 || c.Processes.Descriptors < 3 || c.Processes.Sockets != 1 || c.OOMs != 0 {
 		t.Errorf("%+v, usage %+v", c, c.Usage)
 	}
 	if e := containers[0][1]; e.Usage != nil || e.OOMs != 1 || e.Layer.Bytes != 8192 {
 		t.Errorf("one that was killed: %+v", e)
 	}
-	if pods[0].Usage == nil || pods[0].Usage.Tasks.Current != 1 {
+	if pods[0].Usage == nil || pods[0].Usage.Tasks.Current < 1 {
 		t.Errorf("the pod: %+v", pods[0])
 	}
 	s := r.Pods([]Pod{pod}, Deadline())[0].GetLinux()
-	if s.GetProcess().GetProcessCount().GetValue() != 1 || s.GetMemory().GetUsageBytes().GetValue() == 0 || s.GetNetwork() != nil || len(s.GetContainers()) != 2 {
+	if s.GetProcess().GetProcessCount().GetValue() < 1 || s.GetMemory().GetUsageBytes().GetValue() == 0 || s.GetNetwork() != nil || len(s.GetContainers()) != 2 {
 		t.Errorf("%v", s)
 	}
 }

@@ -49,6 +49,10 @@ var scaleCalls = []struct {
 		_, err := e.client.ListPodSandboxStats(ctx, &runtimeapi.ListPodSandboxStatsRequest{})
 		return err
 	}},
+	{"ListPodSandboxMetrics", nil, func(ctx context.Context, e *endpoint) error {
+		_, err := e.client.ListPodSandboxMetrics(ctx, &runtimeapi.ListPodSandboxMetricsRequest{})
+		return err
+	}},
 }
 
 // measureScale fills each runtime in turn with containers.
