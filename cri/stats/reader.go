@@ -25,7 +25,7 @@ type Reader struct {
 // NewReader returns a Reader that has read-write layers, which are below root,
 // measured by the function.
 func NewReader(root string, measure func(id string) (bytes, inodes uint64, err error)) *Reader {
-	return &Reader{root: root, measure: measure, walks: make(queue, 1)}
+	return &Reader{root: root, measure: measure, walks: make(queue, walkers)}
 }
 
 // Root is the directory below which read-write layers are.

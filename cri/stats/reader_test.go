@@ -89,18 +89,51 @@ func TestMeasureFails(t *testing.T) {
 	}
 }
 
-// TestWalksRest keeps those that walk large trees from being all that a disk does.
-func TestWalksRest(t *testing.T) {
-	q, s := make(queue, 1), &slow[int]{}
-	var ended time.Time
-	<-s.begin(q, func() (int, error) {
-		time.Sleep(2 * briefly)
-		ended = time.Now()
-		return 1, nil
-	})
-	q <- struct{}{} // the next one's turn
-	if rest := time.Since(ended); rest < rests*briefly {
-		t.Errorf("the next measurement begins after %v", rest)
+// TestLargeLayersRest measures the longer a layer takes the more rarely, but not for ever.
+func TestLargeLayersRest(t *testing.T) {
+	for _, c := range []struct {
+		took, age time.Duration
+		again     bool
+	}{
+		{time.Millisecond, maxAge - time.Second, false},
+		{time.Millisecond, maxAge + time.Second, true},
+		{5 * time.Second, 40 * time.Second, false},
+		{5 * time.Second, 46 * time.Second, true},
+		{time.Hour, 4 * time.Minute, false},
+		{time.Hour, 6 * time.Minute, true},
+	} {
+		s := slow[int]{at: time.Now().Add(-c.age), took: c.took}
+		done := s.begin(make(queue, 1), func() (int, error) { return 1, nil })
+		if (done != nil) != c.again {
+			t.Errorf("one that took %v, after %v: measured again %v", c.took, c.age, done != nil)
+		}
+		await(done, time.Now().Add(time.Minute))
+	}
+}
+
+// TestQueue has as many measurements run at a time as there are places.
+func TestQueue(t *testing.T) {
+	q, gate := make(queue, walkers), make(chan struct{})
+	var running, most atomic.Int32
+	var all []<-chan struct{}
+	for range 5 {
+		s := &slow[int]{}
+		all = append(all, s.begin(q, func() (int, error) {
+			most.Store(max(most.Load(), running.Add(1)))
+			<-gate
+			running.Add(-1)
+			return 1, nil
+		}))
+	}
+	for running.Load() < walkers {
+		time.Sleep(time.Millisecond)
+	}
+	close(gate)
+	for _, done := range all {
+		<-done
+	}
+	if most.Load() > walkers {
+		t.Errorf("%d at a time", most.Load())
 	}
 }
 

@@ -8,14 +8,17 @@ import (
 const (
 	// maxAge is how old a slow measurement may be before it is made again.
 	maxAge = 10 * time.Second
+	// rests is how many times as long as it took a measurement is left as it is: a large
+	// layer costs a tenth of a core and of a disk at most.
+	rests = 9
+	// maxRest bounds that: the kubelet decides by these sizes whom to evict.
+	maxRest = 5 * time.Minute
 	// patience is how long a request waits for first measurements, so that the first
 	// answer is a true one wherever a layer is small.
 	patience = 100 * time.Millisecond
-	// briefly is what a measurement may take without a rest after it.
-	briefly = 5 * time.Millisecond
-	// rests is how many times as long as a measurement the rest after it is, so that
-	// large layers cost a tenth of a core and of a disk, however many there are.
-	rests = 9
+	// walkers is how many measurements run at a time, so that one of a large layer does
+	// not keep the others waiting. The disk serves the containers first.
+	walkers = 2
 )
 
 // slow is what cannot be measured while a request waits: T as last measured.
@@ -23,18 +26,19 @@ type slow[T any] struct {
 	mu      sync.Mutex
 	last    T             // guarded by mu
 	at      time.Time     // guarded by mu; zero before the first measurement
+	took    time.Duration // guarded by mu
 	pending chan struct{} // guarded by mu; closed when the measurement that runs has ended
 }
 
-// queue has one measurement run at a time: the disk serves the containers first.
+// queue bounds how many measurements run at a time.
 type queue chan struct{}
 
-// begin has it measured, unless that was done just now. What it returns is closed
-// when that has ended; nil when there is nothing to wait for.
+// begin has it measured, unless that was done lately. What it returns is closed when
+// that has ended; nil when there is nothing to wait for.
 func (s *slow[T]) begin(q queue, measure func() (T, error)) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.at.IsZero() && time.Since(s.at) < maxAge {
+	if !s.at.IsZero() && time.Since(s.at) < max(maxAge, min(rests*s.took, maxRest)) {
 		return nil
 	}
 	if s.pending == nil {
@@ -48,18 +52,14 @@ func (s *slow[T]) run(q queue, measure func() (T, error)) {
 	q <- struct{}{}
 	begun := time.Now()
 	v, err := measure()
-	now := time.Now()
+	<-q
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil { // else it is being removed, or the next request tries again
-		s.last, s.at = v, now
+		s.last, s.at, s.took = v, time.Now(), time.Since(begun)
 	}
 	close(s.pending)
 	s.pending = nil
-	s.mu.Unlock()
-	if took := now.Sub(begun); took > briefly {
-		time.Sleep(rests * took)
-	}
-	<-q
 }
 
 // get is the last measurement and when it ended; false before the first one.
