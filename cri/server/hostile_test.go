@@ -146,7 +146,7 @@ func (s *stage) call(method string, req proto.Message) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if method == "UpdateContainerResources" {
+	if s.spare != "" {
 		defer func() { s.remove(s.spare); s.spare = "" }()
 	}
 	resp := m.Response()
