@@ -14,22 +14,23 @@ import (
 
 // MountRW gives container id's root as a detached mount, which ends with the last
 // descriptor or mount namespace that has it.
-func (s *Store) MountRW(id string) (*os.File, error) { return s.MountRWAs(id, nil) }
+func (s *Store) MountRW(id string) (*os.File, error) { return s.MountRWAs(id, nil, "") }
 
-// MountRWAs is MountRW with other owners; nil are those on the disk.
-func (s *Store) MountRWAs(id string, as *Owners) (*os.File, error) {
+// MountRWAs is MountRW with other owners (nil are those on the disk), and with an
+// SELinux label that all of its files have ("" is each file's own).
+func (s *Store) MountRWAs(id string, as *Owners, label string) (*os.File, error) {
 	images, err := s.leased(id)
 	if err != nil {
 		return nil, err
 	}
 	if root, ok := s.spares.mounted.LoadAndDelete(id); ok {
 		f := root.(*os.File) //nolint:forcetypeassert // *os.File only
-		if as == nil {
+		if as == nil && label == "" {
 			return f, nil
 		}
 		_ = f.Close()
 	}
-	f, err := s.remount(s.path("rw", id), images[0], as)
+	f, err := s.remount(s.path("rw", id), images[0], as, label)
 	if err != nil {
 		return nil, fmt.Errorf("root of %s: %w", id, err)
 	}
@@ -45,41 +46,49 @@ func (s *Store) MountImage(ref string) (*os.File, error) {
 		return nil, err
 	}
 	defer release()
-	return s.mountReadOnly(digest.Digest(image.ID), nil)
+	return s.mountReadOnly(digest.Digest(image.ID), nil, "")
 }
 
 // MountVolume gives an image, or the directory or file at subPath in it, read-only,
 // as a detached mount, for the container id that leases the image, also when that
 // has been removed since. A sub path that is not there is ErrSubPath.
 func (s *Store) MountVolume(id, imageID, subPath string) (*os.File, error) {
-	return s.MountVolumeAs(id, imageID, subPath, nil)
+	return s.MountVolumeAs(id, Volume{Image: imageID, SubPath: subPath})
 }
 
-// MountVolumeAs is MountVolume with other owners; nil are those of the image.
-func (s *Store) MountVolumeAs(id, imageID, subPath string, as *Owners) (*os.File, error) {
+// Volume is an image as a container wants it.
+type Volume struct {
+	Image   string  // its id
+	SubPath string  // what of it; "" is all
+	Owners  *Owners // other than the image's; nil are those
+	Label   string  // the SELinux label of all files; "" is none
+}
+
+// MountVolumeAs is MountVolume with other owners and a label.
+func (s *Store) MountVolumeAs(id string, v Volume) (*os.File, error) {
 	images, err := s.leased(id)
 	if err != nil {
 		return nil, err
 	}
-	image := digest.Digest(imageID)
+	image := digest.Digest(v.Image)
 	if !slices.Contains(images, image) {
-		return nil, fmt.Errorf("image %s: not leased by %s: %w", imageID, id, ErrNotFound)
+		return nil, fmt.Errorf("image %s: not leased by %s: %w", v.Image, id, ErrNotFound)
 	}
-	root, err := s.mountReadOnly(image, as)
-	if err != nil || subPath == "" {
+	root, err := s.mountReadOnly(image, v.Owners, v.Label)
+	if err != nil || v.SubPath == "" {
 		return root, err
 	}
 	defer root.Close()
-	return subMount(root, subPath)
+	return subMount(root, v.SubPath)
 }
 
 // mountReadOnly mounts an image that someone leases.
-func (s *Store) mountReadOnly(image digest.Digest, as *Owners) (*os.File, error) {
+func (s *Store) mountReadOnly(image digest.Digest, as *Owners, label string) (*os.File, error) {
 	root, err := s.rootDir(rootOf(s.db.Snapshot(), image))
 	if err != nil {
 		return nil, fmt.Errorf("root of image %s: %w", image, err)
 	}
-	return s.mount(image, layer.Stack{Root: root, Owners: s.owners(as)})
+	return s.mount(image, layer.Stack{Root: root, Owners: s.owners(as), Label: label})
 }
 
 // rootDir gives an empty directory with a root's owner and mode, for read-only

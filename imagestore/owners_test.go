@@ -46,7 +46,7 @@ func TestOwners(t *testing.T) {
 				t.Fatal(err)
 			}
 			as := mappedTo(t, first)
-			root, err := s.MountRWAs(id, as)
+			root, err := s.MountRWAs(id, as, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +74,7 @@ func TestOwners(t *testing.T) {
 					t.Errorf("%s: on the disk %d:%d, want %v", file, st.Uid, st.Gid, want)
 				}
 			}
-			volume, err := s.MountVolumeAs(id, image.ID, "etc", as)
+			volume, err := s.MountVolumeAs(id, Volume{Image: image.ID, SubPath: "etc", Owners: as})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestOwnersOfASpare(t *testing.T) {
 	if err := s.CreateRW("second", image.ID); err != nil {
 		t.Fatal(err)
 	}
-	root, err := s.MountRWAs("second", mappedTo(t, 100000))
+	root, err := s.MountRWAs("second", mappedTo(t, 100000), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func BenchmarkMountRWAs(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.StartTimer()
-				root, err := s.MountRWAs("x", owners)
+				root, err := s.MountRWAs("x", owners, "")
 				b.StopTimer()
 				if err != nil {
 					b.Fatal(err)

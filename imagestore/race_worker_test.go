@@ -307,7 +307,7 @@ func (r *racer) mountImage(i *raceImage, ref string) {
 			return true, nil
 		}
 		defer done()
-		root, err := r.store.mountReadOnly(id, nil)
+		root, err := r.store.mountReadOnly(id, nil, "")
 		if err != nil {
 			r.fail("mount of a leased image: %v", err)
 			return true, nil

@@ -210,7 +210,7 @@ func (p *spares) make(image digest.Digest) (*spare, error) {
 	p.mu.Unlock()
 	err := p.s.makeTree(one.dir, image)
 	if err == nil {
-		one.root, err = p.s.mountUpper(one.dir, image, nil)
+		one.root, err = p.s.mountUpper(one.dir, image, nil, "")
 	}
 	if err != nil {
 		p.s.trash.put(one.dir)
@@ -238,7 +238,7 @@ func (p *spares) add(image digest.Digest, set *spareSet, one *spare, err error) 
 }
 
 // mountUpper mounts the root of the read-write layer in dir.
-func (s *Store) mountUpper(dir string, image digest.Digest, as *Owners) (*os.File, error) {
+func (s *Store) mountUpper(dir string, image digest.Digest, as *Owners, label string) (*os.File, error) {
 	return s.mount(image, layer.Stack{
 		Base: s.path(baseName), Upper: filepath.Join(dir, upperName), Work: filepath.Join(dir, workName), Owners: s.owners(as),
 	})
@@ -247,14 +247,14 @@ func (s *Store) mountUpper(dir string, image digest.Digest, as *Owners) (*os.Fil
 // remount mounts the root of a layer in rw/. One that was a spare of a store
 // that crashed has been mounted before, and overlay refuses a second mount of
 // what it has not synced; but nothing has been written to it.
-func (s *Store) remount(dir string, image digest.Digest, as *Owners) (*os.File, error) {
+func (s *Store) remount(dir string, image digest.Digest, as *Owners, label string) (*os.File, error) {
 	work := filepath.Join(dir, workName)
 	if _, err := os.Lstat(filepath.Join(work, "work", "incompat")); err == nil {
 		if err := s.renew(work); err != nil {
 			return nil, err
 		}
 	}
-	return s.mountUpper(dir, image, as)
+	return s.mountUpper(dir, image, as, label)
 }
 
 // renew puts an empty directory in the place of another, which a crash in the

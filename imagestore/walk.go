@@ -148,7 +148,7 @@ func (s *Store) Users(imageID string) (passwd, group []byte, err error) {
 }
 
 func (s *Store) readAccounts(id digest.Digest) (passwd, group []byte, err error) {
-	root, err := s.mountReadOnly(id, nil)
+	root, err := s.mountReadOnly(id, nil, "")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -63,8 +63,8 @@ func planContainer(in *ContainerInput) (*ContainerPlan, error) {
 		// No annotations: neither a pod's nor an image's may become control
 		// data of a runtime (CVE-2023-6476, CVE-2024-3154, CVE-2026-53488).
 	}
-	if in.Host.SELinux && !sc.GetPrivileged() {
-		p.Spec.Process.SelinuxLabel = selinuxLabel(sc.GetSelinuxOptions())
+	if err := selinux(in, p); err != nil {
+		return nil, err
 	}
 	return p, devices(in, p)
 }

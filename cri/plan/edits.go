@@ -92,9 +92,17 @@ func (a *askedMounts) devices(in *ContainerInput, p *ContainerPlan) error {
 			from[mount.Destination] = e.From
 		}
 	}
-	for _, m := range a.mounts[requested:] {
-		if m.Type == "bind" {
-			p.Sources = append(p.Sources, Source{Field: "CDI device " + from[m.Destination], Path: m.Source, Propagation: propagationOf(m.Options)})
+	for i := requested; i < len(a.mounts); i++ {
+		m := &a.mounts[i]
+		if m.Type != "bind" {
+			continue
+		}
+		field := "CDI device " + from[m.Destination]
+		p.Sources = append(p.Sources, Source{Field: field, Path: m.Source, Propagation: propagationOf(m.Options)})
+		if in.Pod.UserNS != nil {
+			// Of a request's mounts the kubelet says whose they are to be.
+			m.UIDMappings, m.GIDMappings = in.Pod.UserNS.mappings()
+			a.volumes[m.Destination] = Volume{Field: field, HostPath: m.Source, UIDs: ranges(m.UIDMappings), GIDs: ranges(m.GIDMappings)}
 		}
 	}
 	return nil

@@ -208,6 +208,21 @@ func TestContainerGolden(t *testing.T) {
 				{ContainerPath: "/proc/meminfo", HostPath: "/lxcfs/meminfo"},
 			}
 		},
+		"selinux": func(in *ContainerInput) {
+			in.Host.SELinux, in.Pod.ID = true, "pod-1"
+			in.PodConfig.Linux.SecurityContext.SelinuxOptions = &runtimeapi.SELinuxOption{Type: "pod_t"}
+			in.Config.Mounts = []*runtimeapi.Mount{
+				{ContainerPath: "/data", HostPath: "/h/data", SelinuxRelabel: true}, {ContainerPath: "/plain", HostPath: "/h/plain"},
+				{ContainerPath: "/image", Image: &runtimeapi.ImageSpec{Image: "sha256:11"}, Readonly: true, SelinuxRelabel: true},
+			}
+			in.Volumes = map[int]string{2: "sha256:11"}
+		},
+		"cdi-userns": func(in *ContainerInput) {
+			in.Pod.UserNS, in.Pod.UserNSPath = &UserNamespace{UID: IDRange{100000, 65536}, GID: IDRange{200000, 65536}}, "/run/varve/pods/p/ns/user"
+			in.Devices = []record.Edits{{From: "vendor.com/gpu=0", ContainerEdits: cdi.ContainerEdits{
+				Mounts: []*cdi.Mount{{HostPath: "/lib/gpu.so", ContainerPath: "/lib/gpu.so", Options: []string{"ro", "bind"}}},
+			}}}
+		},
 		"handler": func(in *ContainerInput) {
 			in.Handler.DefaultCapabilities, in.Handler.Cgroup.Writable = []string{"chown", "CAP_KILL"}, true
 			in.Handler.Seccomp = &config.Seccomp{UnsetProfile: config.ProfileRuntimeDefault, DefaultProfile: "/etc/own.json"}

@@ -30,6 +30,7 @@ type ContainerInput struct {
 // PodFacts is what the pod has that its containers share. Paths are the
 // host's; an empty one means that the pod has none of its own.
 type PodFacts struct {
+	ID                  string
 	NetNS, IPCNS, UTSNS string // pinned namespaces; empty is the host's
 	UserNS              *UserNamespace
 	UserNSPath          string // where UserNS is pinned
@@ -93,6 +94,8 @@ type ContainerPlan struct {
 	// Sources are the host paths that must be there, to be looked at (with a
 	// deadline: one may be on a dead NFS server) before anything is made.
 	Sources []Source
+	// Relabel are host paths that get the file label (Spec.Linux.MountLabel).
+	Relabel []Source `json:",omitempty"`
 	// Notes say what was degraded by an explicit choice of the configuration,
 	// for the log.
 	Notes []string
@@ -105,8 +108,9 @@ type Volume struct {
 	ImageID  string        `json:",omitempty"`
 	SubPath  string        `json:",omitempty"` // what of the image; empty is all
 	HostPath string        `json:",omitempty"` // instead of an image
-	UIDs     []idmap.Range `json:",omitempty"` // of HostPath
+	UIDs     []idmap.Range `json:",omitempty"` // other owners than the files have there
 	GIDs     []idmap.Range `json:",omitempty"`
+	Label    string        `json:",omitempty"` // of SELinux, for all files of the image
 }
 
 // User is the identity of the first process.

@@ -34,6 +34,9 @@ func mappings(field string, list []*runtimeapi.IDMapping) ([]specs.LinuxIDMappin
 
 // ranges turns the spec's form of a mapping into the runtime's.
 func ranges(list []specs.LinuxIDMapping) []idmap.Range {
+	if len(list) == 0 {
+		return nil
+	}
 	out := make([]idmap.Range, len(list))
 	for i, m := range list {
 		out[i] = idmap.Range{Inside: m.ContainerID, Outside: m.HostID, Length: m.Size}

@@ -125,7 +125,10 @@ func (a *askedMounts) request(in *ContainerInput, p *ContainerPlan) error {
 		}
 		a.add(mount)
 		if m.GetImage() != nil {
-			a.volumes[mount.Destination] = Volume{Field: field + "image", ImageID: in.Volumes[i], SubPath: m.ImageSubPath}
+			a.volumes[mount.Destination] = Volume{
+				Field: field + "image", ImageID: in.Volumes[i], SubPath: m.ImageSubPath,
+				UIDs: ranges(mount.UIDMappings), GIDs: ranges(mount.GIDMappings),
+			}
 			p.Mounts = append(p.Mounts, toldMount(m, in.Volumes[i]))
 			continue
 		}

@@ -107,22 +107,3 @@ func localhostProfile(field, ref string) (SeccompChoice, error) {
 	}
 	return SeccompChoice{Kind: SeccompLocalhost, Path: ref}, nil
 }
-
-// selinuxLabel makes the process label; what the request leaves open is what
-// container policies expect.
-func selinuxLabel(o *runtimeapi.SELinuxOption) string {
-	if o == nil {
-		return ""
-	}
-	part := func(v, def string) string {
-		if v == "" {
-			return def
-		}
-		return v
-	}
-	label := part(o.User, "system_u") + ":" + part(o.Role, "system_r") + ":" + part(o.Type, "container_t")
-	if level := part(o.Level, "s0"); level != "" {
-		label += ":" + level
-	}
-	return label
-}

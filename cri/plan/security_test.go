@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -148,12 +149,61 @@ func TestAppArmor(t *testing.T) {
 }
 
 func TestSELinux(t *testing.T) {
-	p, err := Container(input(func(in *ContainerInput) {
-		in.Host.SELinux = true
-		sc(in).SelinuxOptions = &runtimeapi.SELinuxOption{Level: "s0:c1,c2"}
-	}))
-	if err != nil || p.Spec.Process.SelinuxLabel != "system_u:system_r:container_t:s0:c1,c2" {
-		t.Errorf("label %q, %v", p.Spec.Process.SelinuxLabel, err)
+	option := func(user, role, kind, level string) *runtimeapi.SELinuxOption {
+		return &runtimeapi.SELinuxOption{User: user, Role: role, Type: kind, Level: level}
+	}
+	const own = "s0:c62,c774" // what the pod's id comes to
+	for name, c := range map[string]struct {
+		pod, container *runtimeapi.SELinuxOption
+		process, file  string
+	}{
+		"nobody asks": {},
+		"level":       {nil, option("", "", "", "s0:c1,c2"), "system_u:system_r:container_t:s0:c1,c2", "system_u:object_r:container_file_t:s0:c1,c2"},
+		"pod":         {option("", "", "spc_t", ""), nil, "system_u:system_r:spc_t:" + own, "system_u:object_r:container_file_t:" + own},
+		"both": {option("u", "r", "pod_t", "s0:c3,c4"), option("", "x_r", "own_t", ""),
+			"u:x_r:own_t:s0:c3,c4", "system_u:object_r:container_file_t:s0:c3,c4"},
+	} {
+		if got := SELinuxLabels("pod-1", c.pod, c.container); got.Process != c.process || got.File != c.file {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	levels := map[string]bool{}
+	for i := range 1000 {
+		level := podLevel(fmt.Sprint("pod", i))
+		var a, b int
+		if n, err := fmt.Sscanf(level, "s0:c%d,c%d", &a, &b); n != 2 || err != nil || a >= b || b > 1023 {
+			t.Errorf("level %s", level)
+		}
+		levels[level] = true
+	}
+	if len(levels) < 990 {
+		t.Errorf("1000 pods have %d levels", len(levels))
+	}
+}
+
+func TestRelabel(t *testing.T) {
+	edit := func(selinux bool, path string) func(*ContainerInput) {
+		return func(in *ContainerInput) {
+			in.Host.SELinux = selinux
+			sc(in).SelinuxOptions = &runtimeapi.SELinuxOption{Level: "s0"}
+			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/a", HostPath: "/h"}, {ContainerPath: "/b", HostPath: path, SelinuxRelabel: true}}
+		}
+	}
+	// CVE-2021-43816
+	for _, path := range []string{"/", "/etc", "/etc/hosts", "/usr/../etc/", "/usr/lib/modules", "/var", "/home/", "/root/.ssh", "/proc/sys", "/var/lib"} {
+		_, err := Container(input(edit(true, path)))
+		if err == nil || !strings.HasPrefix(err.Error(), "config.mounts[1].selinux_relabel: ") {
+			t.Errorf("%s: %v", path, err)
+		}
+		if _, err := Container(input(edit(false, path))); err != nil {
+			t.Errorf("%s without SELinux: %v", path, err)
+		}
+	}
+	for _, path := range []string{"/home/user", "/var/lib/kubelet/pods/x", "/etcetera", "/srv/data"} {
+		p, err := Container(input(edit(true, path)))
+		if err != nil || p.Relabel[0].Path != path {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

@@ -132,8 +132,11 @@ func (u *UserNamespace) apply(linux *specs.Linux, path string) {
 		return
 	}
 	linux.Namespaces = append(linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: path})
-	linux.UIDMappings = []specs.LinuxIDMapping{{HostID: u.UID.Host, Size: u.UID.Length}}
-	linux.GIDMappings = []specs.LinuxIDMapping{{HostID: u.GID.Host, Size: u.GID.Length}}
+	linux.UIDMappings, linux.GIDMappings = u.mappings()
+}
+
+func (u *UserNamespace) mappings() (uids, gids []specs.LinuxIDMapping) {
+	return []specs.LinuxIDMapping{{HostID: u.UID.Host, Size: u.UID.Length}}, []specs.LinuxIDMapping{{HostID: u.GID.Host, Size: u.GID.Length}}
 }
 
 // Owner is what root in the namespace is to the host: 0 and 0 without one.

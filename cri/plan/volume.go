@@ -33,8 +33,6 @@ func imageMount(field string, m *runtimeapi.Mount, id string, host *Host) (specs
 		return none, invalid(field+"readonly", "is not set: an image volume is read-only")
 	case m.Propagation == runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:
 		return none, invalid(field+"propagation", "mounts do not spread from an image volume")
-	case len(m.UidMappings) > 0 || len(m.GidMappings) > 0:
-		return none, invalid(field+"uidMappings", "this node has no user namespaces for pods")
 	}
 	for _, kernel := range []string{"/proc", "/sys", "/dev"} {
 		// An image's file could pass for the kernel's (CVE-2019-16884).
@@ -51,7 +49,13 @@ func imageMount(field string, m *runtimeapi.Mount, id string, host *Host) (specs
 	}
 	// There is nothing below an image, and nothing spreads to it or from it.
 	options = append([]string{"ro"}, options[3:]...)
-	return specs.Mount{Destination: target, Type: "image", Source: path.Join(id, m.ImageSubPath), Options: options}, nil
+	uids, gids, err := mountMappings(field, m)
+	if err != nil {
+		return none, err
+	}
+	return specs.Mount{
+		Destination: target, Type: "image", Source: path.Join(id, m.ImageSubPath), Options: options, UIDMappings: uids, GIDMappings: gids,
+	}, nil
 }
 
 // checkSubPath refuses what no client means. What stays is resolved inside the

@@ -148,7 +148,11 @@ func (r *create) sources(ctx context.Context) error {
 	if err := logdir.Ensure(r.c.pod.rec.Load().Config.GetLogDirectory(), r.c.rec.Load().LogPath); err != nil {
 		return err
 	}
-	return r.s.paths.Check(ctx, r.c.ready.Load().plan.Sources)
+	p := r.c.ready.Load().plan
+	if err := r.s.paths.Check(ctx, p.Sources); err != nil {
+		return err
+	}
+	return r.s.paths.Relabel(ctx, p.Relabel, p.Spec.Linux.MountLabel)
 }
 
 func (r *create) record(context.Context) error {

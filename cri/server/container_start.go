@@ -109,7 +109,7 @@ func (r *start) prepare(ctx context.Context) error {
 	}
 	defer p.shm.Release()
 	uid, gid := plan.UserNamespaceOf(p.rec.Load().Config).Owner()
-	return shm.Ensure(dir, shm.Options{Bytes: r.s.cfg.Limits.ShmBytes, UID: uid, GID: gid})
+	return shm.Ensure(dir, shm.Options{Bytes: r.s.cfg.Limits.ShmBytes, UID: uid, GID: gid, Label: r.ready.plan.Spec.Linux.MountLabel})
 }
 
 // mark shows that the start has begun. From here on the container is used up
@@ -145,7 +145,7 @@ func (r *start) mount(context.Context) error {
 		return err
 	}
 	defer done()
-	r.root, err = r.s.images.MountRWAs(r.c.id, owners)
+	r.root, err = r.s.images.MountRWAs(r.c.id, owners, r.ready.plan.Spec.Linux.MountLabel)
 	return err
 }
 

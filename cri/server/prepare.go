@@ -63,6 +63,7 @@ func (s *Server) podFacts(p *pod, config *runtimeapi.ContainerConfig) (*plan.Pod
 	r := p.rec.Load()
 	dir := s.records.PodDir(p.id)
 	f := &plan.PodFacts{
+		ID:           p.id,
 		CgroupParent: r.CgroupParent, Hostname: plan.PodHostname(r.Config), Shm: "/dev/shm",
 		ResolvConf: dir + "/resolv.conf", Hosts: dir + "/hosts", HostnameFile: dir + "/hostname",
 	}

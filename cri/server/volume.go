@@ -63,7 +63,14 @@ func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spac
 	if v.HostPath != "" {
 		return s.paths.Mapped(ctx, v, spaces)
 	}
-	f, err := s.images.MountVolumeAs(id, v.ImageID, v.SubPath, owners)
+	if len(v.UIDs) > 0 {
+		ns, err := spaces.Get(v.UIDs, v.GIDs)
+		if err != nil {
+			return nil, &plan.VolumeError{Field: v.Field, Err: err}
+		}
+		owners = &imagestore.Owners{Namespace: ns, UID: v.UIDs[0].Outside, GID: v.GIDs[0].Outside}
+	}
+	f, err := s.images.MountVolumeAs(id, imagestore.Volume{Image: v.ImageID, SubPath: v.SubPath, Owners: owners, Label: v.Label})
 	switch {
 	case err == nil:
 		return f, nil

@@ -16,6 +16,7 @@ func Dir(podDir string) string { return podDir + "/shm" }
 type Options struct {
 	Bytes    int64 // its size
 	UID, GID uint32
+	Label    string // of SELinux, for all files; "" is each file's own
 }
 
 // Ensure mounts the pod's /dev/shm unless that is done already. Two calls for
@@ -41,6 +42,9 @@ func mount(dir string, o Options) error {
 	defer unix.Close(fsfd)
 	options := [][2]string{
 		{"source", "shm"}, {"size", strconv.FormatInt(o.Bytes, 10)}, {"mode", "1777"}, {"uid", id(o.UID)}, {"gid", id(o.GID)},
+	}
+	if o.Label != "" {
+		options = append(options, [2]string{"context", o.Label})
 	}
 	for _, o := range options {
 		if err := unix.FsconfigSetString(fsfd, o[0], o[1]); err != nil {

@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/testimage"
 )
 
 // TestMappedVolume shows files of users 0 and 5 as those of 100000 and 100005, and
@@ -54,6 +55,12 @@ func TestMappedVolume(t *testing.T) {
 		t.Errorf("status tells %v", m)
 	}
 
+	ref := dataImage(h, "mapped", testimage.Dir("data"), testimage.File{Name: "data/x", Body: "x", UID: 5, GID: 6})
+	part := imageVolume("/image", ref, "data")
+	part.UidMappings, part.GidMappings = ids(100000), ids(200000)
+	if got := pod.Output(harness.Say("stat /image/x + cat /image/x"), as, mount(part)); got != "100644 100005:200006 0:0 1 /image/x\nx" {
+		t.Errorf("the image: %s", got)
+	}
 	_, err := pod.TryCreate(mapped("/v", "/proc/sys", false))
 	h.WantCode(err, codes.InvalidArgument, "config.mounts[0].host_path", "/proc/sys", "cannot show other owners")
 	_, err = pod.TryCreate(mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/v", UidMappings: ids(1)}))

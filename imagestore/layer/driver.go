@@ -75,6 +75,7 @@ type Stack struct {
 	Upper  string
 	Work   string
 	Owners *Owners
+	Label  string // the SELinux label of all files in the mount; "" is each file's own
 }
 
 // Owners has a mount show other owners than the files have on the disk, whose

@@ -18,6 +18,7 @@ import (
 type options struct {
 	lower       []string
 	upper, work string
+	label       string // of SELinux, for all files; "" is each file's own
 	// open opens one of them; nil is by its path.
 	open func(dir string) (fd int, err error)
 }
@@ -157,6 +158,11 @@ func configure(fs int, o options, add func(fs int, key, dir string) error) error
 			return fmt.Errorf("volatile: %w", err)
 		}
 	}
+	if o.label != "" {
+		if err := unix.FsconfigSetString(fs, "context", o.label); err != nil {
+			return fmt.Errorf("context=%s: %w", o.label, err)
+		}
+	}
 	return unix.FsconfigCreate(fs)
 }
 
@@ -222,6 +228,9 @@ func classicData(o options) (data string, closeAll func(), err error) {
 	data = "redirect_dir=nofollow,metacopy=off,index=off,lowerdir=" + strings.Join(lower, ":")
 	if o.upper != "" {
 		data += ",volatile,upperdir=" + short(o.upper) + ",workdir=" + short(o.work)
+	}
+	if o.label != "" {
+		data += `,context="` + o.label + `"` // its commas are no options'
 	}
 	if err == nil && len(data) >= os.Getpagesize() {
 		err = fmt.Errorf("%d layers are more than this kernel can mount", len(o.lower))

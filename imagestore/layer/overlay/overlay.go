@@ -159,7 +159,7 @@ func (d *Driver) Mount(s layer.Stack) (*os.File, error) {
 // Over mounts overlay over directories, topmost first, which take the place of the
 // stack's layers: in other formats they are where the layers are mounted.
 func (d *Driver) Over(trees []string, s layer.Stack) (*os.File, error) {
-	o := options{upper: s.Upper, work: s.Work}
+	o := options{upper: s.Upper, work: s.Work, label: s.Label}
 	if s.Upper == "" {
 		o.lower = append(o.lower, s.Root)
 	}

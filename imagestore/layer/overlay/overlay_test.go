@@ -3,6 +3,7 @@ package overlay
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,4 +63,31 @@ func TestNothingInTheMountTable(t *testing.T) {
 
 func TestHostileLayers(t *testing.T) {
 	layertest.RunHostile(t, func(scratch string) (layer.Driver, error) { return New(scratch) })
+}
+
+// A label reaches the kernel whatever the way, quoted or not: one without SELinux
+// refuses the option, one with it takes this label.
+func TestLabel(t *testing.T) {
+	d, err := New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	_, without := os.Stat("/sys/fs/selinux/enforce")
+	for _, api := range mountAPIs[slices.Index(names(mountAPIs), d.api.name):] {
+		f, err := api.mount(options{lower: []string{d.empty, t.TempDir()}, label: "system_u:object_r:tmp_t:s0"})
+		if err == nil {
+			f.Close()
+		}
+		if (err == nil) == (without != nil) {
+			t.Errorf("%s: %v (selinuxfs: %v)", api.name, err, without)
+		}
+	}
+}
+
+func names(list []mountAPI) (out []string) {
+	for _, a := range list {
+		out = append(out, a.name)
+	}
+	return out
 }

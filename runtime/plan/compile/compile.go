@@ -44,6 +44,9 @@ func Compile(id string, spec *specs.Spec, opt Options) (*plan.Plan, error) {
 	if err := mounts(p, spec.Mounts); err != nil {
 		return nil, err
 	}
+	if err := label(p, linux.MountLabel); err != nil {
+		return nil, err
+	}
 	if p.Devices, err = devices(linux.Devices); err != nil {
 		return nil, err
 	}
@@ -89,7 +92,6 @@ func unsupported(spec *specs.Spec) error {
 			refuse("linux.timeOffsets", len(l.TimeOffsets) > 0),
 			refuse("linux.netDevices", len(l.NetDevices) > 0),
 			refuse("linux.memoryPolicy", l.MemoryPolicy != nil),
-			refuse("linux.mountLabel", l.MountLabel != ""),
 		)
 	}
 	for _, err := range checks {

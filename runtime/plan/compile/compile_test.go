@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,6 +170,27 @@ func TestMappedMount(t *testing.T) {
 	want := plan.Mount{Target: "/x", Type: plan.Image, Source: "/h", Recursive: true, Propagation: unix.MS_SLAVE | unix.MS_REC}
 	if got := p.Mounts[0]; !reflect.DeepEqual(got, want) || p.Images() != 1 {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// The container's own file systems show the label, those of others do not.
+func TestMountLabel(t *testing.T) {
+	const label = "system_u:object_r:container_file_t:s0:c1,c2"
+	spec := load(t, "kubernetes")
+	spec.Linux.MountLabel = label
+	p, err := Compile("x", spec, Options{CgroupV2: "/sys/fs/cgroup/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range p.Mounts {
+		own := m.Type == "tmpfs" || m.Type == "devpts"
+		if slices.Contains(m.Data, "context="+label) != own {
+			t.Errorf("%s on %s has the options %q", m.Type, m.Target, m.Data)
+		}
+	}
+	spec.Linux.MountLabel = "a\x00b"
+	if _, err := Compile("x", spec, Options{CgroupV2: "/sys/fs/cgroup/x"}); err == nil || !strings.HasPrefix(err.Error(), "linux.mountLabel: ") {
+		t.Errorf("a zero byte: %v", err)
 	}
 }
 

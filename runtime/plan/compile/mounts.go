@@ -211,6 +211,24 @@ func cgroupMounts(p *plan.Plan, field string, m plan.Mount) error {
 	return nil
 }
 
+// label has the file systems that are the container's own show one SELinux label
+// on all of their files. Not those that others have mounted as well (mqueue of the
+// pod's IPC namespace, sysfs): the kernel takes one label of a file system only.
+func label(p *plan.Plan, label string) error {
+	if label == "" {
+		return nil
+	}
+	if strings.ContainsRune(label, 0) {
+		return fmt.Errorf("linux.mountLabel: %q holds a zero byte", label)
+	}
+	for i := range p.Mounts {
+		if m := &p.Mounts[i]; m.Type == "tmpfs" || m.Type == "devpts" {
+			m.Data = append(m.Data, "context="+label)
+		}
+	}
+	return nil
+}
+
 const cgroupRoot = "/sys/fs/cgroup"
 
 // hierarchy returns the name of the hierarchy that the cgroup dir is in.
