@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -135,7 +137,12 @@ func (r *podRun) pin(context.Context) error {
 	if !spec.Net && !spec.IPC && !spec.UTS && spec.User == nil {
 		return nil
 	}
-	return r.s.spaces.Pin(r.nsDir(), spec)
+	err := r.s.spaces.Pin(r.nsDir(), spec)
+	var bad *namespace.SysctlError
+	if errors.As(err, &bad) && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, namespace.ErrSysctl)) {
+		return invalid("config.linux.sysctls["+bad.Key+"]", "%v", bad.Err)
+	}
+	return err
 }
 
 func (r *podRun) attach(ctx context.Context) error {

@@ -30,6 +30,14 @@ func TestResize(t *testing.T) {
 		CpuPeriod: 50000, CpuQuota: 30000, CpuShares: 1024, MemoryLimitInBytes: 160<<20 + 5, MemorySwapLimitInBytes: 256 << 20,
 		CpusetCpus: "0-1", CpusetMems: "0", OomScoreAdj: 700, HugepageLimits: hugepages(4 << 20),
 	}
+	for _, r := range []*limits{small, large} {
+		if !has(t, "cpuset") {
+			r.CpusetCpus, r.CpusetMems = "", ""
+		}
+		if !has(t, "hugetlb") {
+			r.HugepageLimits = hugepages(0) // which a kubelet may send all the same
+		}
+	}
 	c := h.Pod().Start(harness.Say("sleep"), harness.Resources(small))
 	check := func(when string, want *limits) {
 		t.Helper()
@@ -38,14 +46,18 @@ func TestResize(t *testing.T) {
 		for _, tc := range []struct{ what, got, want string }{
 			{"memory", c.Limit(memory...), wantMemory},
 			{"quota", first(c.Limit(quota...)), fmt.Sprint(want.CpuQuota)},
-			{"cpus", c.Limit(cpus...), want.CpusetCpus},
-			{"huge pages", c.Limit(pages...), fmt.Sprint(want.HugepageLimits[0].Limit)},
 			{"oom_score_adj", strings.TrimSpace(c.Exec("cat /proc/1/oom_score_adj")), fmt.Sprint(want.OomScoreAdj)},
 			{"oom_score_adj of an exec", strings.TrimSpace(c.Exec("cat /proc/self/oom_score_adj")), fmt.Sprint(want.OomScoreAdj)},
 		} {
 			if tc.got != tc.want {
 				t.Errorf("%s: %s is %s, want %s", when, tc.what, tc.got, tc.want)
 			}
+		}
+		if got := want.CpusetCpus; got != "" && c.Limit(cpus...) != got {
+			t.Errorf("%s: cpus are %s, want %s", when, c.Limit(cpus...), got)
+		}
+		if got := fmt.Sprint(want.HugepageLimits[0].Limit); has(t, "hugetlb") && c.Limit(pages...) != got {
+			t.Errorf("%s: huge pages are %s, want %s", when, c.Limit(pages...), got)
 		}
 		if !v2() {
 			for name, want := range map[string]int64{"memory.memsw.limit_in_bytes": want.MemorySwapLimitInBytes, "cpu.shares": want.CpuShares, "cpu.cfs_period_us": want.CpuPeriod} {
@@ -108,24 +120,26 @@ func TestMemoryBelowUse(t *testing.T) {
 // The kernel takes three limits and refuses the fourth.
 func TestRefusedInTheMiddle(t *testing.T) {
 	h := suite.Test(t)
-	c := h.Pod().Start(harness.Say("sleep"), harness.Resources(&limits{MemoryLimitInBytes: 64 << 20, CpuPeriod: 100000, CpuQuota: 20000, CpusetCpus: "0"}))
+	c := h.Pod().Start(harness.Say("sleep"), harness.Resources(&limits{MemoryLimitInBytes: 64 << 20, CpuPeriod: 100000, CpuQuota: 20000}))
 	err := update(h, c, &limits{
-		MemoryLimitInBytes: 96 << 20, CpuQuota: 30000, CpusetCpus: "0-1", OomScoreAdj: 500,
-		HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "16GB", Limit: 1 << 40}}, // not on this architecture
+		MemoryLimitInBytes: 96 << 20, CpuQuota: 30000, OomScoreAdj: 500,
+		HugepageLimits: noPages,
 	})
 	h.WantCode(err, codes.FailedPrecondition, "hugetlb.16GB")
 	for name, tc := range map[string][2]string{
-		"memory": {c.Limit(memory...), "67108864"}, "quota": {first(c.Limit(quota...)), "20000"}, "cpus": {c.Limit(cpus...), "0"},
+		"memory": {c.Limit(memory...), "67108864"}, "quota": {first(c.Limit(quota...)), "20000"},
 		"oom_score_adj": {strings.TrimSpace(c.Exec("cat /proc/1/oom_score_adj")), "0"},
 	} {
 		if tc[0] != tc[1] {
 			t.Errorf("%s is %s, want %s", name, tc[0], tc[1])
 		}
 	}
-	if got := c.Status().GetResources().GetLinux(); got.GetMemoryLimitInBytes() != 64<<20 || got.GetCpuQuota() != 20000 || got.GetCpusetCpus() != "0" || len(got.GetHugepageLimits()) != 0 {
+	if got := c.Status().GetResources().GetLinux(); got.GetMemoryLimitInBytes() != 64<<20 || got.GetCpuQuota() != 20000 || len(got.GetHugepageLimits()) != 0 {
 		t.Errorf("status tells %v", got)
 	}
-	h.WantCode(update(h, c, &limits{CpusetCpus: "900"}), codes.InvalidArgument, "cpuset")
+	if has(t, "cpuset") {
+		h.WantCode(update(h, c, &limits{MemoryLimitInBytes: 96 << 20, CpusetCpus: "900"}), codes.InvalidArgument, "cpuset")
+	}
 	h.WantCode(update(h, c, &limits{MemorySwapLimitInBytes: 32 << 20}), codes.InvalidArgument, "memory_swap_limit_in_bytes")
 }
 
@@ -134,8 +148,8 @@ func TestUpdateCreated(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod()
 	c := pod.Create(harness.Say("sleep"), harness.Resources(&limits{MemoryLimitInBytes: 64 << 20, OomScoreAdj: 900}))
-	h.WantCode(update(h, c, &limits{MemoryLimitInBytes: 96 << 20, CpusetCpus: "900"}), codes.InvalidArgument, "cpuset")
-	if got := c.Status().GetResources().GetLinux(); got.GetMemoryLimitInBytes() != 64<<20 || got.GetCpusetCpus() != "" {
+	h.WantCode(update(h, c, &limits{MemoryLimitInBytes: 96 << 20, HugepageLimits: noPages}), codes.FailedPrecondition, "hugetlb.16GB")
+	if got := c.Status().GetResources().GetLinux(); got.GetMemoryLimitInBytes() != 64<<20 || len(got.GetHugepageLimits()) != 0 {
 		t.Errorf("status tells %v", got)
 	}
 	h.Must(update(h, c, &limits{MemoryLimitInBytes: 80 << 20, CpuPeriod: 100000, CpuQuota: 40000, OomScoreAdj: 800}))
@@ -175,18 +189,22 @@ func TestUpdateExited(t *testing.T) {
 func TestUnified(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod()
-	c := pod.Start(harness.Say("sleep"), harness.Resources(&limits{Unified: map[string]string{"hugetlb.2MB.max": "2097152"}}))
-	if got := c.Limit("hugetlb.2MB.max"); got != "2097152" {
-		t.Errorf("hugetlb.2MB.max is %s", got)
+	key, other := "hugetlb.2MB.max", "hugetlb.1GB.max"
+	if !unified(t, "hugetlb") {
+		key, other = "memory.high", "memory.low"
 	}
-	h.Must(update(h, c, &limits{Unified: map[string]string{"hugetlb.2MB.max": "6291456", "hugetlb.1GB.max": "0"}}))
-	if got := c.Status().GetResources().GetLinux().GetUnified(); got["hugetlb.2MB.max"] != "6291456" || got["hugetlb.1GB.max"] != "0" || c.Limit("hugetlb.2MB.max") != "6291456" {
-		t.Errorf("status tells %v", got)
+	c := pod.Start(harness.Say("sleep"), harness.Resources(&limits{Unified: map[string]string{key: "104857600"}}))
+	if got := c.Limit(key); got != "104857600" {
+		t.Errorf("%s is %s", key, got)
+	}
+	h.Must(update(h, c, &limits{Unified: map[string]string{key: "134217728", other: "0"}}))
+	if got := c.Status().GetResources().GetLinux().GetUnified(); got[key] != "134217728" || got[other] != "0" || c.Limit(key) != "134217728" {
+		t.Errorf("status tells %v, %s is %s", got, key, c.Limit(key))
 	}
 	for key, words := range map[string]string{"cgroup.freeze": "not a limit", "memory.reclaim": "not a limit", "../memory.max": "cgroup file", "nosuch.max": "no controller nosuch"} {
 		h.WantCode(update(h, c, &limits{Unified: map[string]string{key: "1"}}), codes.InvalidArgument, "linux.unified", words)
 	}
-	// MemoryQoS.
+	// MemoryQoS, and the whole container killed when one of it is.
 	qos := &limits{Unified: map[string]string{"memory.min": "8388608", "memory.high": "104857600", "memory.oom.group": "1"}}
 	if !unified(t, "memory") {
 		h.WantCode(update(h, c, qos), codes.InvalidArgument, `"memory.high": this node has no controller memory in a cgroup v2 hierarchy`)

@@ -15,7 +15,10 @@ var suite *harness.Suite
 
 func TestMain(m *testing.M) { harness.Main(m, &suite) }
 
-type limits = runtimeapi.LinuxContainerResources
+type (
+	limits    = runtimeapi.LinuxContainerResources
+	podConfig = runtimeapi.PodSandboxConfig
+)
 
 // The names of a limit's file: v1's, then v2's.
 var (
@@ -40,6 +43,17 @@ func unified(t *testing.T, controller string) bool {
 	t.Fatal("this host has no v2 hierarchy")
 	return false
 }
+
+// has says whether this host has a controller, in whichever hierarchy.
+func has(t *testing.T, controller string) bool {
+	t.Helper()
+	_, err := os.Stat("/sys/fs/cgroup/" + controller)
+	return err == nil || unified(t, controller)
+}
+
+// noPages is a size of huge pages that this architecture does not have: what a
+// kernel refuses after it has taken all other limits.
+var noPages = []*runtimeapi.HugepageLimit{{PageSize: "16GB", Limit: 1 << 40}}
 
 // v2 says whether all controllers are in it.
 func v2() bool {

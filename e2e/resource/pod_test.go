@@ -43,7 +43,7 @@ func TestPodsOwnCgroup(t *testing.T) {
 	check("after a crash", 96, "70000")
 	h.Must(updatePod(h, pod, &limits{MemoryLimitInBytes: 40 << 20}, &limits{MemoryLimitInBytes: 8 << 20}))
 	check("smaller", 48, "70000")
-	h.WantCode(updatePod(h, pod, &limits{MemoryLimitInBytes: 120 << 20, CpusetCpus: "900"}, nil), codes.InvalidArgument, "cpuset")
+	h.WantCode(updatePod(h, pod, &limits{MemoryLimitInBytes: 120 << 20, HugepageLimits: noPages}, nil), codes.FailedPrecondition, "hugetlb.16GB")
 	check("refused", 48, "70000")
 	answer, err := h.PodSandboxStatus(h.Ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: pod.ID, Verbose: true})
 	h.Must(err)

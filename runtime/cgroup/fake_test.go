@@ -114,6 +114,12 @@ func TestUnifiedLimits(t *testing.T) {
 	g := unified(t).open(name(t) + "/pod/ctr")
 	var m made
 	must(t, m.group(g))
+	if !has("hugetlb") {
+		if err := g.Set(&specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 2 << 20}}}); !errors.Is(err, ErrNoController) {
+			t.Errorf("without the controller: %v", err)
+		}
+		return
+	}
 	if err := g.Set(&specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 2 << 20}}}); err != nil {
 		t.Error(err)
 	}

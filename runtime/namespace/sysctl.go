@@ -15,6 +15,18 @@ import (
 // ErrSysctl is matched by errors about a sysctl that a pod may not set.
 var ErrSysctl = errors.New("sysctl not allowed")
 
+// SysctlError says which sysctl could not be set: the pod may not have it
+// (ErrSysctl), or the kernel does not know it (ENOENT) or its value (EINVAL).
+type SysctlError struct {
+	Key string // as it was given
+	Err error
+}
+
+func (e *SysctlError) Error() string { return fmt.Sprintf("sysctl %q: %v", e.Key, e.Err) }
+
+// Unwrap returns the cause.
+func (e *SysctlError) Unwrap() error { return e.Err }
+
 // maxSysctl is more than any sysctl takes in one write.
 const maxSysctl = 4096
 
@@ -36,7 +48,7 @@ func CheckSysctl(key, value string, s Spec) error {
 // the pod may write it.
 func sysctlPath(key, value string, s Spec) (string, error) {
 	refuse := func(why string) (string, error) {
-		return "", fmt.Errorf("sysctl %q: %s: %w", key, why, ErrSysctl)
+		return "", &SysctlError{key, fmt.Errorf("%s: %w", why, ErrSysctl)}
 	}
 	file, ok := sysctlFile(key)
 	if !ok {
@@ -49,8 +61,12 @@ func sysctlPath(key, value string, s Spec) (string, error) {
 	}
 	ipc := slices.ContainsFunc(ipcSysctls, func(prefix string) bool { return strings.HasPrefix(file, prefix) })
 	switch {
-	case file == "kernel/hostname" || file == "kernel/domainname":
+	case file == "kernel/hostname":
 		return refuse("the pod's hostname sets it")
+	case file == "kernel/domainname":
+		if !s.UTS {
+			return refuse("the pod has no UTS namespace of its own")
+		}
 	case strings.HasPrefix(file, "net/"):
 		if !s.Net {
 			return refuse("the pod has no network namespace of its own")
@@ -124,7 +140,7 @@ func setSysctls(s Spec) (err error) {
 			return err
 		}
 		if err := writeSysctl(root, file, s.Sysctls[key]); err != nil {
-			return fmt.Errorf("sysctl %q: %w", key, err)
+			return &SysctlError{key, err}
 		}
 	}
 	return nil

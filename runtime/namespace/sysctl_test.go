@@ -32,7 +32,8 @@ func TestCheckSysctl(t *testing.T) {
 		{"kernel.shm_rmid_forced+kernel.core_pattern", "x", pod, ""}, // a file that is not there
 		{"kernel.core_pattern", "|/x", pod, "no namespace"},
 		{"kernel.hostname", "a", pod, "hostname sets it"},
-		{"kernel.domainname", "a", pod, "hostname sets it"},
+		{"kernel.domainname", "a", pod, ""},
+		{"kernel.domainname", "a", Spec{Net: true, IPC: true}, "no UTS namespace"},
 		{"kernel.semantics", "a", pod, ""},
 		{"vm.swappiness", "1", pod, "no namespace"},
 		{"fs.file-max", "1", pod, "no namespace"},
