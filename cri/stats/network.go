@@ -1,10 +1,12 @@
 package stats
 
 import (
+	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -19,26 +21,46 @@ type Interface struct {
 	TxBytes, TxPackets, TxErrors, TxDropped uint64
 }
 
+// A pod that may administer its network can make as many interfaces as it likes, with
+// any bytes in their names. Neither may spoil the answer for the node's other pods: a
+// string of a message must be UTF-8, and the kubelet takes 16 MiB.
+const (
+	maxInterfaces = 64
+	maxDev        = 64 << 10 // bytes of /proc/net/dev
+)
+
 // Networks are the interfaces of each network namespace that is pinned by a file,
 // without the loopback; nil for one that is not there, and for "".
 func Networks(pins []string) [][]Interface {
 	all := make([][]Interface, len(pins))
 	namespace.Visit(pins, func(i int) {
-		if dev, err := os.ReadFile("/proc/thread-self/net/dev"); err == nil {
+		if dev, err := readDev(); err == nil {
 			all[i] = interfaces(string(dev))
 		}
 	})
 	return all
 }
 
-// interfaces reads a /proc/net/dev. A line that is not one is left out.
+func readDev() ([]byte, error) {
+	f, err := os.Open("/proc/thread-self/net/dev")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxDev))
+}
+
+// interfaces reads a /proc/net/dev. A line that is not one, or is cut off, is left out.
 func interfaces(dev string) []Interface {
 	all := []Interface{}
 	for line := range strings.Lines(dev) {
 		name, rest, ok := strings.Cut(line, ":")
 		name = strings.TrimSpace(name)
-		if !ok || name == "lo" {
+		if !ok || name == "lo" || len(all) == maxInterfaces || !strings.HasSuffix(line, "\n") {
 			continue
+		}
+		if !utf8.ValidString(name) {
+			name = strings.Trim(strconv.QuoteToASCII(name), `"`)
 		}
 		i := Interface{Name: name}
 		into := [...]*uint64{0: &i.RxBytes, &i.RxPackets, &i.RxErrors, &i.RxDropped, 8: &i.TxBytes, &i.TxPackets, &i.TxErrors, &i.TxDropped}

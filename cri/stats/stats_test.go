@@ -2,8 +2,11 @@ package stats
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/runtime/usage"
@@ -32,9 +35,25 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// TestHostileInterfaces are those of a pod that means harm to the other pods' figures.
+func TestHostileInterfaces(t *testing.T) {
+	counters := ": 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0"
+	all := interfaces("a\xffb" + counters + "\n" + strings.Repeat("x"+counters+"\n", 1000) + "cut" + counters)
+	if len(all) != maxInterfaces || all[0].Name != `a\xffb` || all[0].TxDropped != 8 || all[1].Name != "x" {
+		t.Errorf("%d interfaces: %+v", len(all), all[:2])
+	}
+	if got := interfaces("cut" + counters); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func FuzzInterfaces(f *testing.F) {
 	f.Add(dev)
-	f.Fuzz(func(_ *testing.T, s string) { Network(interfaces(s), time.Unix(0, 1)) })
+	f.Fuzz(func(t *testing.T, s string) {
+		if _, err := proto.Marshal(Network(interfaces(s), time.Unix(0, 1))); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestMemory(t *testing.T) {

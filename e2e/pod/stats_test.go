@@ -84,6 +84,9 @@ func TestStatsShowTheLoad(t *testing.T) {
 	psi(t, "processor", s.GetCpu().GetPsi())
 	psi(t, "memory", m.GetPsi())
 	psi(t, "io", s.GetIo().GetPsi())
+	if swaps, err := os.ReadFile("/proc/swaps"); err == nil && strings.Count(string(swaps), "\n") > 1 && s.GetSwap().GetSwapUsageBytes() == nil {
+		t.Errorf("swap, of which the machine has some: %v", s.GetSwap())
+	}
 	fs, err := h.ImageFsInfo(h.Ctx, &runtimeapi.ImageFsInfoRequest{})
 	h.Must(err)
 	if got := fs.GetContainerFilesystems()[0].GetFsId().GetMountpoint(); got != s.GetWritableLayer().GetFsId().GetMountpoint() || len(fs.GetImageFilesystems()) != 1 {
