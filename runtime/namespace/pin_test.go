@@ -295,7 +295,12 @@ func TestNeverTheFirstThread(t *testing.T) {
 }
 
 func BenchmarkPin(b *testing.B) {
-	for what, s := range map[string]Spec{"ipc+uts": {IPC: true, UTS: true, Hostname: "pod"}, "net+ipc+uts": all()} {
+	user := all()
+	user.User = mapped(100000, 65536)
+	for what, s := range map[string]Spec{
+		"ipc+uts": {IPC: true, UTS: true, Hostname: "pod"}, "net+ipc+uts": all(), "net+ipc+uts+user": user,
+		"ipc+uts+user": {IPC: true, UTS: true, User: user.User},
+	} {
 		b.Run(what, func(b *testing.B) {
 			dir := filepath.Join(b.TempDir(), "ns")
 			for b.Loop() {

@@ -101,6 +101,10 @@ func (p *Program) fork(c Clone, errfd int) (Child, unix.Errno) {
 	if !c.Copy {
 		im.args.flags |= unix.CLONE_VM | unix.CLONE_VFORK
 	}
+	if c.tid != nil {
+		im.args.flags |= unix.CLONE_CHILD_SETTID
+		im.args.childTID = uint64(uintptr(unsafe.Pointer(c.tid)))
+	}
 	if c.Cgroup != NoCgroup {
 		im.args.flags |= unix.CLONE_INTO_CGROUP
 		im.args.cgroup = uint64(c.Cgroup)

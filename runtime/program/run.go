@@ -51,6 +51,8 @@ type Clone struct {
 	Flags  uint64 // CLONE_NEW*
 	Cgroup int    // a cgroup v2 directory for CLONE_INTO_CGROUP; -1 is none
 	Copy   bool   // the child gets a copy of the memory instead of sharing it until its execve
+
+	tid *byte // four bytes that the kernel sets to the child's process id before it runs
 }
 
 // Run makes a child that walks the program, and returns when the child has
