@@ -48,11 +48,11 @@ func newKept(scratch string, over *overlay.Driver) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	over.Attach()
 	d := &Driver{over: over, keeper: k, kept: mounts{release: k.detach}}
 	if err := d.probe(scratch); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	over.Attach()
 	return d, nil
 }
 

@@ -29,7 +29,7 @@ func (d *Driver) mountMapped(o options, owners *layer.Owners) (*os.File, error) 
 	defer tree.Close()
 	o.open = func(dir string) (int, error) { return openBelow(tree, owners.Dir, dir) }
 	var f *os.File
-	if !d.attach.Load() {
+	if !d.attach.Load() && d.api.name == mountAPIs[0].name {
 		err = idmap.As(owners.UID, owners.GID, func() (err error) {
 			f, err = mountByFD(o)
 			return err
