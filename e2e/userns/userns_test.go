@@ -133,6 +133,8 @@ func TestRights(t *testing.T) {
 	pod := h.Pod(harness.OwnNetwork, from(100000))
 	c := pod.Start(harness.Say("serve :80 inside"), harness.Security(func(s *securityContext) {
 		s.Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"ALL"}}
+		// Where there is AppArmor, its default profile lets nobody mount.
+		s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_Unconfined}
 		s.MaskedPaths, s.ReadonlyPaths = []string{"/proc/keys", "/sys/firmware"}, []string{"/proc/sys"}
 	}))
 	if got := c.Exec("get http://127.0.0.1:80/"); got != "inside\n" {
