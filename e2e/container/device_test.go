@@ -48,7 +48,7 @@ devices:
     env: ["GPU=zero"]
     additionalGids: [4444]
     deviceNodes:
-    - {path: /dev/gpu/fuse, hostPath: /dev/fuse, permissions: r}
+    - {path: /dev/gpu/log, hostPath: /dev/kmsg, permissions: r}
     - {path: /dev/gpu/full, type: c, major: 1, minor: 7, fileMode: 432, uid: 7, gid: 8}
     mounts: [{hostPath: tmpfs, containerPath: /run/gpu, type: tmpfs, options: [size=1m, nosuid, nodev]}]
 - name: "1"
@@ -56,20 +56,21 @@ devices:
 `)
 	pod := h.Pod()
 	user := harness.Security(func(s *securityContext) { s.RunAsUser = number(1234) })
-	c := pod.Start(harness.Say("sleep"), cdi("vendor.test/gpu=1", "vendor.test/gpu=0"), user, func(c *runtimeapi.ContainerConfig) {
+	mayRead := harness.Security(syslog)
+	c := pod.Start(harness.Say("sleep"), cdi("vendor.test/gpu=1", "vendor.test/gpu=0"), user, mayRead, func(c *runtimeapi.ContainerConfig) {
 		c.Envs = []*runtimeapi.KeyValue{{Key: "GPU", Value: []byte("none")}}
 	})
 	late := pod.Create(harness.Say("sleep"), cdi("vendor.test/gpu=0"))
 	look := func() {
 		t.Helper()
-		got := c.Exec("env GPU + env GPU_ALL + cat /opt/gpu/note + stat /dev/gpu/fuse /dev/gpu/full + id")
-		want := "zero\n1\nfrom the host\n20600 1234:1235 10:229 0 /dev/gpu/fuse\n20660 7:8 1:7 0 /dev/gpu/full\n" +
+		got := c.Exec("env GPU + env GPU_ALL + cat /opt/gpu/note + stat /dev/gpu/log /dev/gpu/full + id")
+		want := "zero\n1\nfrom the host\n20644 1234:1235 1:11 0 /dev/gpu/log\n20660 7:8 1:7 0 /dev/gpu/full\n" +
 			"uid=1234 euid=1234 gid=1235 egid=1235 groups=[1235 2000 4444]\n"
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		c.Exec("openfor r /dev/gpu/fuse")
-		refused(t, c, "openfor w /dev/gpu/fuse", "operation not permitted") // the device cgroup, not the mode
+		c.Exec("openfor r /dev/gpu/log")
+		refused(t, c, "openfor w /dev/gpu/log", "operation not permitted") // the device cgroup, not the mode
 		refused(t, c, "write /opt/gpu/note x", "read-only file system")
 	}
 	look()
@@ -129,21 +130,28 @@ devices:
 	}
 }
 
+// syslog is what reading the log of the host's kernel takes. That device every
+// kernel has, and no container may use it by default.
+func syslog(s *securityContext) {
+	s.Capabilities = &runtimeapi.Capability{AddAmbientCapabilities: []string{"SYSLOG"}}
+}
+
 // TestDeviceRules opens what the device cgroup allows and what it does not.
 func TestDeviceRules(t *testing.T) {
 	h := suite.Test(t)
 	device := func(access string) harness.Change {
 		return func(c *runtimeapi.ContainerConfig) {
-			c.Devices = []*runtimeapi.Device{{HostPath: "/dev/fuse", ContainerPath: "/dev/of-the-host", Permissions: access}}
+			c.Devices = []*runtimeapi.Device{{HostPath: "/dev/kmsg", ContainerPath: "/dev/of-the-host", Permissions: access}}
 		}
 	}
 	pod := h.Pod()
-	c := pod.Start(harness.Say("sleep"), device("r"))
+	mayRead := harness.Security(syslog)
+	c := pod.Start(harness.Say("sleep"), mayRead, device("r"))
 	c.Exec("openfor r /dev/of-the-host")
 	refused(t, c, "openfor w /dev/of-the-host", "operation not permitted")
-	refused(t, pod.Start(harness.Say("sleep"), device("w")), "openfor r /dev/of-the-host", "operation not permitted")
+	refused(t, pod.Start(harness.Say("sleep"), mayRead, device("w")), "openfor r /dev/of-the-host", "operation not permitted")
 	// A node can be made (CAP_MKNOD is there by default), but not opened.
-	c = pod.Start(harness.Say("sleep"))
-	c.Exec("mknod /tmp/fuse 10 229")
-	refused(t, c, "openfor r /tmp/fuse", "operation not permitted")
+	c = pod.Start(harness.Say("sleep"), mayRead)
+	c.Exec("mknod /tmp/kmsg 1 11")
+	refused(t, c, "openfor r /tmp/kmsg", "operation not permitted")
 }

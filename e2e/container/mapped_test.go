@@ -20,9 +20,9 @@ func TestMappedVolume(t *testing.T) {
 	dir := volume(t)
 	h.Must(os.Chmod(dir, 0o777))
 	h.Must(os.Chown(filepath.Join(dir, "note"), 5, 6))
-	below := filepath.Join(dir, "below")
+	below, other := filepath.Join(dir, "below"), volume(t)
 	h.Must(os.Mkdir(below, 0o755))
-	h.Must(unix.Mount("none", below, "tmpfs", 0, ""))
+	h.Must(unix.Mount(other, below, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { unix.Unmount(below, unix.MNT_DETACH) }) //nolint:errcheck // the audit finds it
 	ids := func(host uint32) []*runtimeapi.IDMapping {
 		return []*runtimeapi.IDMapping{{ContainerId: 0, HostId: host, Length: 65536}}
@@ -39,8 +39,8 @@ func TestMappedVolume(t *testing.T) {
 	h.Kill(t) // what Create has tried, the start makes anew
 	h.Restart(t)
 	h.Must(c.TryStart())
-	got := c.Exec("stat /v/note /v/below /file /plain/note")
-	want := "100644 100005:200006 0:0 14 /v/note\n41777 100000:200000 0:0 40 /v/below\n100644 100005:200006 0:0 14 /file\n100644 5:6 0:0 14 /plain/note\n"
+	got := c.Exec("stat /v/note /v/below/note /file /plain/note")
+	want := "100644 100005:200006 0:0 14 /v/note\n100644 100000:200000 0:0 14 /v/below/note\n100644 100005:200006 0:0 14 /file\n100644 5:6 0:0 14 /plain/note\n"
 	if got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
