@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/runtime/inroot"
+	"github.com/varve-cri/varve/shim/crilog"
 )
 
 // mode is the kubelet's for log directories.
@@ -38,4 +39,16 @@ func Ensure(top, log string) error {
 		return &os.PathError{Op: "make log directory", Path: path.Dir(log), Err: err}
 	}
 	return unix.Close(dir)
+}
+
+// Marked is the log's path as the shim opens it: below the pod's log directory,
+// which the kubelet has chosen, without following symbolic links, whatever was
+// done to the directory since.
+func Marked(top, log string) string {
+	top = path.Clean(top)
+	below, ok := strings.CutPrefix(log, top+"/")
+	if !ok {
+		return log
+	}
+	return top + crilog.Trusted + below
 }

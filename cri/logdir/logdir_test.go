@@ -44,3 +44,15 @@ func TestEnsure(t *testing.T) {
 		t.Errorf("top is a file: %v", err)
 	}
 }
+
+func TestMarked(t *testing.T) {
+	for _, c := range []struct{ top, log, want string }{
+		{"/var/log/pods/x", "/var/log/pods/x/web/0.log", "/var/log/pods/x/./web/0.log"},
+		{"/var/log/pods/x/", "/var/log/pods/x/0.log", "/var/log/pods/x/./0.log"},
+		{"", "", ""}, {"", "/x", "/x"}, {"/", "/x", "/x"}, {"/a", "/ab/0.log", "/ab/0.log"},
+	} {
+		if got := Marked(c.top, c.log); got != c.want {
+			t.Errorf("%q in %q is %q", c.log, c.top, got)
+		}
+	}
+}

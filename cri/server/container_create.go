@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -146,6 +147,9 @@ func (r *create) plan(context.Context) error {
 
 func (r *create) sources(ctx context.Context) error {
 	if err := logdir.Ensure(r.c.pod.rec.Load().Config.GetLogDirectory(), r.c.rec.Load().LogPath); err != nil {
+		if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+			return invalid("config.log_path", "%v", err)
+		}
 		return err
 	}
 	p := r.c.ready.Load().plan

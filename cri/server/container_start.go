@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/varve-cri/varve/cri/logdir"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/shm"
@@ -153,7 +154,7 @@ func (r *start) launch(ctx context.Context) error {
 	var err error
 	r.client, r.pid, err = r.s.launcher.Start(ctx, shim.StartRequest{
 		Dir: r.s.records.ContainerDir(r.c.id), Plan: r.plan, Root: r.root, Images: r.images,
-		LogPath: r.ready.plan.LogPath, Stdin: r.ready.plan.Stdin, StdinOnce: r.ready.plan.StdinOnce,
+		LogPath: logdir.Marked(r.c.pod.rec.Load().Config.GetLogDirectory(), r.ready.plan.LogPath), Stdin: r.ready.plan.Stdin, StdinOnce: r.ready.plan.StdinOnce,
 		OOMEventsPath: r.group.OOMEventsPath(), MaxLogLine: r.s.cfg.Log.MaxLineBytes,
 	})
 	return err

@@ -93,7 +93,7 @@ func (s *stage) tame(method string, req proto.Message) bool {
 			continue
 		case changes && s.known(id):
 			return false
-		case id == podName0:
+		case id == podName0 && !changes:
 			_ = hostile.Set(req, name, s.pod)
 		case id == runningName && !changes:
 			_ = hostile.Set(req, name, s.running)

@@ -214,3 +214,33 @@ func TestOddRequests(t *testing.T) {
 		t.Errorf("the variable is %q, %v", log, err)
 	}
 }
+
+// TestLogBehindALink: the directory of a container's log is turned into a link
+// between the creation and the start, as a pod can that may write to it.
+func TestLogBehindALink(t *testing.T) {
+	n := newNode(t)
+	n.pull()
+	pc := podConfig(t)
+	pod := n.pod(pc)
+	cc := containerConfig(pc, "main", "print", "x")
+	cc.LogPath = "main/0.log"
+	id, err := n.create(pod, pc, cc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := t.TempDir()
+	if err := os.Remove(filepath.Join(pc.GetLogDirectory(), "main")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(pc.GetLogDirectory(), "main")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.StartContainer(n.ctx(), &runtimeapi.StartContainerRequest{ContainerId: id})
+	want(t, err, codes.Unknown, "open log", "main/0.log", "symbolic links")
+	cc.Metadata.Name = "second"
+	_, err = n.create(pod, pc, cc)
+	want(t, err, codes.InvalidArgument, "config.log_path", "main")
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("written outside: %v, %v", left, err)
+	}
+}

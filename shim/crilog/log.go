@@ -1,6 +1,7 @@
 package crilog
 
 import (
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,11 @@ type Log struct {
 	Errors, Lost uint64
 }
 
+// Trusted is between the two parts of a log's path: what is before it is as it is,
+// a symbolic link in what is after it is refused. A pod that may write to the
+// host's log directories could otherwise have its log written anywhere.
+const Trusted = "/./"
+
 // Open opens or makes the log file, with mode 0640. maxLine bounds the content
 // of a record; 0 is DefaultMaxLine.
 func Open(path string, maxLine int) (*Log, error) {
@@ -54,7 +60,7 @@ func Open(path string, maxLine int) (*Log, error) {
 // from stopping the shim; regular files do not know it.
 func open(path string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	fd, err := unix.Open(path, flags, 0o640)
+	fd, err := resolve(path, flags, 0o640)
 	if err != nil {
 		return -1, err
 	}
@@ -68,6 +74,22 @@ func open(path string) (int, error) {
 		return -1, unix.EINVAL
 	}
 	return fd, nil
+}
+
+// resolve opens a path whose first part may be trusted. (openat2: Linux 5.6)
+func resolve(path string, flags int, mode uint32) (int, error) {
+	top, below, ok := strings.Cut(path, Trusted)
+	if !ok {
+		return unix.Open(path, flags, mode)
+	}
+	dir, err := unix.Open(top+"/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(dir)
+	return unix.Openat2(dir, below, &unix.OpenHow{
+		Flags: uint64(flags), Mode: uint64(mode), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	})
 }
 
 // Reopen goes over to a new file at the log's path. On an error there is no

@@ -217,3 +217,37 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// TestTrusted: the first part of the path may be a link, the rest may not, and
+// neither may it climb.
+func TestTrusted(t *testing.T) {
+	top, outside := t.TempDir(), t.TempDir()
+	for _, dir := range []string{"pod", "pod/web"} {
+		if err := os.Mkdir(filepath.Join(top, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"link": "pod", "pod/out": outside, "pod/web/1.log": outside + "/1.log"} {
+		if err := os.Symlink(to, filepath.Join(top, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, base := range []string{top + "/pod", top + "/link"} {
+		l, err := Open(base+Trusted+"web/0.log", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Reopen(); err != nil {
+			t.Error(err)
+		}
+		l.Close()
+		for below, want := range map[string]unix.Errno{"out/0.log": unix.ELOOP, "web/1.log": unix.ELOOP, "../0.log": unix.EXDEV, "none/0.log": unix.ENOENT} {
+			if l, err := Open(base+Trusted+below, 0); err != want {
+				t.Errorf("%s: %v, %v", below, l, err)
+			}
+		}
+	}
+	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+		t.Errorf("made outside: %v, %v", left, err)
+	}
+}
