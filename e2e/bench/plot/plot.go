@@ -72,7 +72,7 @@ func (p Panel) draw(b *strings.Builder, y0 int, end float64) {
 		fmt.Fprintf(b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			left, y, width-right, left-6, y+4, number(v))
 	}
-	for t := 0.0; t <= end; t += nice(end / 10) {
+	for t := 0.0; t <= end; t += tick(end) {
 		x, y := at(t, 0)
 		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle" fill="#666">%s</text>`+"\n", x, y+16, clock(t))
 	}
@@ -121,6 +121,17 @@ func nice(v float64) float64 {
 		}
 	}
 	return 10 * power
+}
+
+// tick is the distance of the times that are written on the axis: a round one, of
+// which there are at most ten.
+func tick(end float64) float64 {
+	for _, t := range []float64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800} {
+		if end/t <= 10 {
+			return t
+		}
+	}
+	return 3600 * math.Ceil(end/36000)
 }
 
 func number(v float64) string { return fmt.Sprintf("%.4g", v) }

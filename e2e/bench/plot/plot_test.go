@@ -52,3 +52,11 @@ func TestNice(t *testing.T) {
 		}
 	}
 }
+
+func TestTick(t *testing.T) {
+	for end, want := range map[float64]float64{8: 1, 40: 5, 600: 60, 3600: 600, 360000: 36000} {
+		if got := tick(end); got != want {
+			t.Errorf("tick(%v) = %v, want %v", end, got, want)
+		}
+	}
+}
