@@ -7,6 +7,12 @@
 // becomes the parent of what Start and Exec make: it must reap by the
 // returned pidfd, and should be a child subreaper.
 //
+// With a user namespace all is made with the host's rights, but as its root, whom
+// the root mount must know; the child joins it at the end, with a copy of the mount
+// namespace that belongs to it and in which every mount is locked. The PID
+// namespace stays the host's: what owns it may mount procfs for it, and it is no
+// use inside but for that (a PID namespace made in the container is as any other).
+//
 // The package decides nothing that the plan does not say, writes no record,
 // watches nothing, and does not clean cgroups. It changes neither the caller's
 // namespaces, directory nor mask: what must change does so on threads of its

@@ -160,6 +160,13 @@ func TestExecJoinsUserNamespace(t *testing.T) {
 		equal(t, "bounding", o.Status["CapBnd"], "00000000a80425fb")
 		plain.owned(t, "etc/made", 0, 0)
 
+		user, err := os.Readlink("/proc/" + itoa(init.PID) + "/ns/user")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ns := range []string{"mnt", "cgroup"} {
+			equal(t, "owner of "+ns, ownerOf(t, "/proc/"+itoa(init.PID)+"/ns/"+ns), user)
+		}
 		tty := newProcess("/bin/probe", "do", "stat:/dev/pts/0")
 		tty.UserNS, tty.HostUID, tty.UID, tty.Terminal, tty.Caps = true, 101000, 1000, true, plan.Caps{}
 		st, err := Exec(init.PIDFD, init.PID, &tty, ExecOptions{Private: private})
@@ -222,4 +229,24 @@ func BenchmarkStartMapped(b *testing.B) {
 		reap(b, st)
 		root.Close()
 	}
+}
+
+// ownerOf names the user namespace that a namespace belongs to.
+func ownerOf(tb testing.TB, ns string) string {
+	tb.Helper()
+	f, err := os.Open(ns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer unix.Close(fd)
+	link, err := os.Readlink("/proc/self/fd/" + itoa(fd))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return link
 }

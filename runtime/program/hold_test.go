@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -91,4 +92,41 @@ func BenchmarkHold(b *testing.B) {
 			ballast[i]++
 		}
 	}
+}
+
+// A held process ends with its maker, however that ends.
+func TestHoldEndsWithItsMaker(t *testing.T) {
+	if os.Getenv("HOLD") != "" {
+		h, err := Hold(unix.CLONE_NEWUSER)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(h.PID())
+		select {}
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=TestHoldEndsWithItsMaker$")
+	cmd.Env = append(os.Environ(), "HOLD=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); n != 1 || err != nil {
+		t.Errorf("process %d is still there: %v", pid, err)
+	}
+	_ = cmd.Wait() // it was killed
 }
