@@ -40,7 +40,8 @@ func (i *Image) Unique() uint64 { return i.Size - i.Shared }
 // view is the images of one snapshot, as callers see them.
 type view struct {
 	of     *index.Snapshot
-	images []Image // by id
+	pins   *sources // that Pinned is by
+	images []Image  // by id
 	byID   map[digest.Digest]int
 }
 
@@ -48,10 +49,11 @@ type view struct {
 // pays for making it.
 func (s *Store) now() *view {
 	of := s.db.Snapshot()
-	if v := s.view.Load(); v != nil && v.of == of {
+	pins := s.sources.Load()
+	if v := s.view.Load(); v != nil && v.of == of && v.pins == pins {
 		return v
 	}
-	v := &view{of: of, byID: map[digest.Digest]int{}}
+	v := &view{of: of, pins: pins, byID: map[digest.Digest]int{}}
 	names := map[digest.Digest][]string{}
 	for name, id := range of.Names {
 		names[id] = append(names[id], name)
@@ -124,7 +126,7 @@ func (s *Store) image(of *index.Snapshot, row *index.Image, names []string, user
 
 // pinned tells whether the configuration pins an image by one of its names or ids.
 func (s *Store) pinned(image Image) bool {
-	for _, pattern := range s.cfg.Pinned {
+	for _, pattern := range s.sources.Load().pinned {
 		if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
 			if slices.ContainsFunc(image.Tags, func(t string) bool { return strings.HasPrefix(t, prefix) }) {
 				return true

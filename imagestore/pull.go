@@ -72,7 +72,7 @@ func (s *Store) pull(ctx context.Context, op *progress.Pull, ref string, opt Pul
 	if opt.Platform != nil {
 		p.platform = *opt.Platform
 	}
-	if p.repository, err = s.client.Repository(parsed, opt.Auth); err != nil {
+	if p.repository, err = s.sources.Load().client.Repository(parsed, opt.Auth); err != nil {
 		return Image{}, fault.Wrap(Invalid, "find registry", err)
 	}
 	if opt.Platform == nil {

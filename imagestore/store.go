@@ -17,7 +17,6 @@ import (
 	"github.com/varve-cri/varve/imagestore/index"
 	"github.com/varve-cri/varve/imagestore/layer"
 	"github.com/varve-cri/varve/imagestore/progress"
-	"github.com/varve-cri/varve/imagestore/registry"
 	"github.com/varve-cri/varve/imagestore/scrub"
 	"github.com/varve-cri/varve/imagestore/spool"
 )
@@ -27,7 +26,7 @@ type Store struct {
 	cfg     Config
 	db      *index.Index
 	formats formats
-	client  *registry.Client
+	sources atomic.Pointer[sources]
 	trash   *trash
 	scrub   *scrub.Schedule
 	spares  *spares
@@ -114,7 +113,7 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	spread(s.path("tmp"))
-	if s.client, err = registry.New(s.cfg.registries()); err != nil {
+	if err := s.setSources(s.cfg); err != nil {
 		return err
 	}
 	// The database's lock comes first: it keeps a second store away from the files.
@@ -155,7 +154,7 @@ func (s *Store) Close() error {
 	s.background.Wait()
 	s.spares.close()
 	s.trash.close()
-	s.client.Close()
+	s.sources.Load().client.Close()
 	return errors.Join(s.formats.close(), s.db.Close())
 }
 

@@ -72,8 +72,8 @@ func run(f flags) error {
 	}
 	tuneMemory()
 	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	return serve(cfg, stop)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	return serve(cfg, f, stop)
 }
 
 func load(f flags) (*config.Config, error) {

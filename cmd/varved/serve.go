@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,9 +33,9 @@ const (
 	maxAnswer  = 2*16<<20 + 1<<16
 )
 
-// serve runs the daemon until a signal comes. Containers go on without it:
+// serve runs the daemon until a signal ends it. Containers go on without it:
 // there is no other shutdown than a crash.
-func serve(cfg *config.Config, stop <-chan os.Signal) error {
+func serve(cfg *config.Config, f flags, signals <-chan os.Signal) error {
 	if err := checkRoot(); err != nil {
 		return err
 	}
@@ -69,6 +70,7 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxAnswer), grpc.MaxConcurrentStreams(math.MaxUint32),
 	)...)
 	s.Register(g)
+	r := &reloader{flags: f, server: s, images: images, cfg: cfg}
 	failed := make(chan error, 3)
 	if address := cfg.Metrics.Address; address != "" {
 		m := &http.Server{Addr: address, Handler: s.Metrics(), ReadHeaderTimeout: 10 * time.Second}
@@ -76,19 +78,25 @@ func serve(cfg *config.Config, stop <-chan os.Signal) error {
 	}
 	if adminListener != nil {
 		defer os.Remove(cfg.Admin.Socket) //nolint:errcheck // as the other one
-		a := admin.New(admin.Options{Store: images, Live: s.Operations, Metrics: s.Metrics(), Version: version})
+		a := admin.New(admin.Options{Store: images, Live: s.Operations, Metrics: s.Metrics(), Reload: r.reload, Version: version})
 		defer a.Close() //nolint:errcheck // its connections end
 		go func() { failed <- fmt.Errorf("socket %s: serve: %w", cfg.Admin.Socket, a.Serve(adminListener)) }()
 	}
 	go func() { failed <- fmt.Errorf("socket %s: serve: %w", cfg.Socket, g.Serve(listener)) }()
 	klog.InfoS("Serving the CRI", "socket", cfg.Socket, "version", version)
-	select {
-	case sig := <-stop:
-		klog.InfoS("Stopping; containers go on", "signal", sig.String())
-		g.Stop()
-		return nil
-	case err := <-failed:
-		return err
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				r.hangUp()
+				continue
+			}
+			klog.InfoS("Stopping; containers go on", "signal", sig.String())
+			g.Stop()
+			return nil
+		case err := <-failed:
+			return err
+		}
 	}
 }
 
@@ -109,15 +117,6 @@ func assemble(cfg *config.Config, observer step.Observer) (*server.Server, *imag
 	}
 	format := images.Format()
 	klog.InfoS("Image layers", "format", format.Name, "reason", format.Reason)
-	for _, name := range cfg.HandlerNames() {
-		h, _ := cfg.Handler(name)
-		if h.LayerFormat == "" {
-			continue
-		}
-		if err := images.CheckFormat(h.LayerFormat); err != nil {
-			return nil, nil, nil, fmt.Errorf("runtime.handlers[%q].layerFormat: %w", name, err)
-		}
-	}
 	facts, err := hostFacts(cfg)
 	if err != nil {
 		return nil, nil, nil, err

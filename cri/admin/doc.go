@@ -10,6 +10,7 @@
 //	GET  /v1/history?ref=NAME
 //	GET  /v1/store
 //	GET  /v1/operations
+//	POST /v1/reload           reads the configuration again, as SIGHUP does
 //	GET  /metrics             for Prometheus, whether or not metrics.address serves them
 //	GET  /debug/pprof/        the Go runtime's profiles of the daemon
 //

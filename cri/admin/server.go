@@ -38,6 +38,9 @@ type Options struct {
 	Live    func() []step.Live // the operations that run
 	Metrics http.Handler       // answers Prometheus; nil has none
 	Version string             // of varved
+	// Reload reads the configuration again, and returns which fields have changed and
+	// which need a restart to change.
+	Reload func() (changed, restart []string, err error)
 }
 
 // Server answers the operator. Make it with New.
@@ -66,6 +69,9 @@ func New(o Options) *Server {
 		"/v1/history":    {http.MethodGet: {[]string{"ref"}, s.getHistory}},
 		"/v1/store":      {http.MethodGet: {nil, s.getStore}},
 		"/v1/operations": {http.MethodGet: {nil, s.getOperations}},
+	}
+	if o.Reload != nil {
+		s.routes["/v1/reload"] = map[string]route{http.MethodPost: {nil, s.postReload}}
 	}
 	if o.Metrics != nil {
 		s.routes["/metrics"] = map[string]route{http.MethodGet: {nil, func(w http.ResponseWriter, r *http.Request) error {

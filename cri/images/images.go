@@ -27,21 +27,22 @@ type Service struct {
 	runtimeapi.UnimplementedImageServiceServer
 
 	store *imagestore.Store
-	cfg   *config.Config
+	cfg   func() *config.Config
 }
 
-// New returns the service of a store; cfg tells which runtime handlers there are.
-func New(store *imagestore.Store, cfg *config.Config) *Service {
+// New returns the service of a store; cfg tells which runtime handlers there are
+// at the moment.
+func New(store *imagestore.Store, cfg func() *config.Config) *Service {
 	return &Service{store: store, cfg: cfg}
 }
 
 // handler gives the settings of the runtime handler that an image is for.
 func (s *Service) handler(image *runtimeapi.ImageSpec) (config.Handler, error) {
 	name := image.GetRuntimeHandler()
-	if err := plan.CheckHandler("image.runtime_handler", name, s.cfg); err != nil {
+	if err := plan.CheckHandler("image.runtime_handler", name, s.cfg()); err != nil {
 		return config.Handler{}, err
 	}
-	h, _ := s.cfg.Handler(name)
+	h, _ := s.cfg().Handler(name)
 	return h, nil
 }
 

@@ -23,7 +23,7 @@ func service(t *testing.T) *Service {
 	t.Cleanup(func() { _ = store.Close() })
 	cfg := &config.Config{}
 	cfg.Complete()
-	return New(store, cfg)
+	return New(store, func() *config.Config { return cfg })
 }
 
 func TestBadRequests(t *testing.T) {

@@ -34,7 +34,7 @@ func (s *Server) CreateContainer(ctx context.Context, req *runtimeapi.CreateCont
 	if err := samePodConfig(p, req.GetSandboxConfig()); err != nil {
 		return nil, err
 	}
-	if err := plan.CheckHandler("config.image.runtime_handler", req.GetConfig().GetImage().GetRuntimeHandler(), s.cfg); err != nil {
+	if err := plan.CheckHandler("config.image.runtime_handler", req.GetConfig().GetImage().GetRuntimeHandler(), s.conf()); err != nil {
 		return nil, err
 	}
 	rec := &record.Container{

@@ -110,7 +110,7 @@ func (r *start) prepare(ctx context.Context) error {
 	}
 	defer p.shm.Release()
 	uid, gid := plan.UserNamespaceOf(p.rec.Load().Config).Owner()
-	return shm.Ensure(dir, shm.Options{Bytes: r.s.cfg.Limits.ShmBytes, UID: uid, GID: gid, Label: r.ready.plan.Spec.Linux.MountLabel})
+	return shm.Ensure(dir, shm.Options{Bytes: r.s.conf().Limits.ShmBytes, UID: uid, GID: gid, Label: r.ready.plan.Spec.Linux.MountLabel})
 }
 
 // mark shows that the start has begun. From here on the container is used up
@@ -155,7 +155,7 @@ func (r *start) launch(ctx context.Context) error {
 	r.client, r.pid, err = r.s.launcher.Start(ctx, shim.StartRequest{
 		Dir: r.s.records.ContainerDir(r.c.id), Plan: r.plan, Root: r.root, Images: r.images,
 		LogPath: logdir.Marked(r.c.pod.rec.Load().Config.GetLogDirectory(), r.ready.plan.LogPath), Stdin: r.ready.plan.Stdin, StdinOnce: r.ready.plan.StdinOnce,
-		OOMEventsPath: r.group.OOMEventsPath(), MaxLogLine: r.s.cfg.Log.MaxLineBytes,
+		OOMEventsPath: r.group.OOMEventsPath(), MaxLogLine: r.s.conf().Log.MaxLineBytes,
 	})
 	return err
 }

@@ -70,13 +70,13 @@ func (u *update) plan(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.limits, err = plan.Resources("linux", u.next, u.s.host); err != nil {
+	if u.limits, err = plan.Resources("linux", u.next, u.s.facts()); err != nil {
 		return err
 	}
-	if u.adj, _, err = plan.OOMScoreAdj("linux", u.next, u.s.host); err != nil {
+	if u.adj, _, err = plan.OOMScoreAdj("linux", u.next, u.s.facts()); err != nil {
 		return err
 	}
-	u.wasAdj, _, err = plan.OOMScoreAdj("linux", u.was.Resources, u.s.host)
+	u.wasAdj, _, err = plan.OOMScoreAdj("linux", u.was.Resources, u.s.facts())
 	return err
 }
 

@@ -70,12 +70,12 @@ func (s *Server) exec(ctx context.Context, c *container, client *shim.Client, cm
 	if err != nil {
 		return nil, err
 	}
-	stdout, err := newOutput(s.cfg.Exec.MaxOutputBytes)
+	stdout, err := newOutput(s.conf().Exec.MaxOutputBytes)
 	if err != nil {
 		return nil, err
 	}
 	defer stdout.close()
-	stderr, err := newOutput(s.cfg.Exec.MaxOutputBytes)
+	stderr, err := newOutput(s.conf().Exec.MaxOutputBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (s *Server) exec(ctx context.Context, c *container, client *shim.Client, cm
 	}
 	// What the command left behind may hold its output open: read on for a
 	// moment, not for ever (GHSA-7jxh-36q5-gcqv).
-	deadline := time.Now().Add(s.cfg.Exec.DrainTimeout.Std())
+	deadline := time.Now().Add(s.conf().Exec.DrainTimeout.Std())
 	return &runtimeapi.ExecSyncResponse{Stdout: stdout.rest(ctx, deadline), Stderr: stderr.rest(ctx, deadline), ExitCode: code}, nil
 }
 

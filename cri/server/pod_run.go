@@ -24,10 +24,10 @@ import (
 // RunPodSandbox makes a pod. A retry joins the request that still runs, or
 // gets the pod that it has made.
 func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandboxRequest) (*runtimeapi.RunPodSandboxResponse, error) {
-	if err := plan.CheckHandler("runtime_handler", req.GetRuntimeHandler(), s.cfg); err != nil {
+	if err := plan.CheckHandler("runtime_handler", req.GetRuntimeHandler(), s.conf()); err != nil {
 		return nil, err
 	}
-	pl, err := plan.Pod(req.GetConfig(), req.GetRuntimeHandler(), s.cfg)
+	pl, err := plan.Pod(req.GetConfig(), req.GetRuntimeHandler(), s.conf())
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +146,8 @@ func (r *podRun) pin(context.Context) error {
 }
 
 func (r *podRun) attach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.s.cfg.Requests.NetworkTimeout.Std(),
-		fmt.Errorf("plugins took longer than %v: %w", r.s.cfg.Requests.NetworkTimeout.Std(), context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, r.s.conf().Requests.NetworkTimeout.Std(),
+		fmt.Errorf("plugins took longer than %v: %w", r.s.conf().Requests.NetworkTimeout.Std(), context.DeadlineExceeded))
 	defer cancel()
 	select {
 	case <-r.s.settled:

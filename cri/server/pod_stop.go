@@ -117,7 +117,7 @@ func (s *Server) detachPod(ctx context.Context, p *pod, leave bool) error {
 	}
 	// The request's own end must not kill a plugin in the middle of its DEL: the
 	// bridge plugin, run again, finds no link and leaves its firewall rules.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Requests.NetworkTimeout.Std())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.conf().Requests.NetworkTimeout.Std())
 	defer cancel()
 	err := s.net.Detach(ctx, p.id)
 	if err == nil {

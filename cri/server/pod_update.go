@@ -61,7 +61,7 @@ type podUpdate struct {
 func (u *podUpdate) plan(context.Context) error {
 	err := u.was.CheckUpdate()
 	if err == nil {
-		u.limits, err = plan.PodResources("", u.next.Resources, u.next.Overhead, u.s.host)
+		u.limits, err = plan.PodResources("", u.next.Resources, u.next.Overhead, u.s.facts())
 	}
 	return err
 }
@@ -140,7 +140,7 @@ func (s *Server) limitsOf(config *runtimeapi.PodSandboxConfig, own bool) (*specs
 	if linux.GetResources() == nil && linux.GetOverhead() == nil {
 		return nil, nil
 	}
-	limits, err := plan.PodResources("config.linux.", linux.GetResources(), linux.GetOverhead(), s.host)
+	limits, err := plan.PodResources("config.linux.", linux.GetResources(), linux.GetOverhead(), s.facts())
 	if err != nil || !own {
 		return nil, err
 	}

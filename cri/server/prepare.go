@@ -30,7 +30,7 @@ type prepared struct {
 // prepare plans the container of rec.
 func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*prepared, error) {
 	pr := p.rec.Load()
-	handler, ok := s.cfg.Handler(pr.Handler)
+	handler, ok := s.conf().Handler(pr.Handler)
 	if !ok {
 		return nil, notFound("runtime handler", pr.Handler)
 	}
@@ -44,7 +44,7 @@ func (s *Server) prepare(p *pod, rec *record.Container, img imagestore.Image) (*
 	}
 	cp, err := plan.Container(&plan.ContainerInput{
 		ID: rec.ID, Config: rec.Config, PodConfig: pr.Config, Pod: *facts,
-		Volumes: volumesOf(rec), Devices: rec.Devices, Image: img.Config.Config, Passwd: passwd, Group: group, Handler: handler, Host: s.host,
+		Volumes: volumesOf(rec), Devices: rec.Devices, Image: img.Config.Config, Passwd: passwd, Group: group, Handler: handler, Host: s.facts(),
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,8 +48,8 @@ type Options struct {
 type Server struct {
 	runtimeapi.UnimplementedRuntimeServiceServer
 
-	cfg      *config.Config
-	host     *plan.Host
+	cfg      *config.Config // at the start; what may change since is in settings
+	settings atomic.Pointer[settings]
 	images   *imagestore.Store
 	userns   func() error // why this node has no user namespaces for pods
 	launcher *shim.Launcher
@@ -81,10 +82,13 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: o.Config, host: o.Host, images: o.Images, launcher: o.Launcher, net: o.Network,
+		cfg: o.Config, images: o.Images, launcher: o.Launcher, net: o.Network,
 		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
 	s.userns = tryUserNamespaces(o.Images)
+	if err := s.Reload(o.Config, o.Host); err != nil {
+		return nil, err
+	}
 	s.spaces = namespace.NewPool(spareNetworks)
 	s.devices = cdi.New(o.Config.CDI.SpecDirs)
 	s.paths.Limit = o.Config.Requests.HostPathTimeout.Std()
@@ -97,7 +101,7 @@ func New(o Options) (*Server, error) {
 // Register adds it and the image service to the gRPC server.
 func (s *Server) Register(g *grpc.Server) {
 	runtimeapi.RegisterRuntimeServiceServer(g, s)
-	runtimeapi.RegisterImageServiceServer(g, images.New(s.images, s.cfg))
+	runtimeapi.RegisterImageServiceServer(g, images.New(s.images, s.conf))
 }
 
 // spareNetworks is how many network namespaces wait for pods.

@@ -35,9 +35,9 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 	}
 	userns := s.userns()
 	resp.Features.UserNamespacesHostNetwork = userns == nil
-	for _, name := range s.cfg.HandlerNames() {
+	for _, name := range s.conf().HandlerNames() {
 		resp.RuntimeHandlers = append(resp.RuntimeHandlers, &runtimeapi.RuntimeHandler{
-			Name: name, Features: &runtimeapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.host.RecursiveRO, UserNamespaces: userns == nil},
+			Name: name, Features: &runtimeapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.facts().RecursiveRO, UserNamespaces: userns == nil},
 		})
 	}
 	if !req.GetVerbose() {
@@ -45,7 +45,7 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 	}
 	var err error
 	resp.Info, err = verbose(map[string]any{
-		"config":  s.cfg,
+		"config":  s.conf(),
 		"version": map[string]string{"varved": s.version, "go": runtime.Version(), "cri": "v1"},
 		"network": s.net.Describe(),
 		"images":  s.images.Format(),

@@ -123,7 +123,7 @@ func (s *Server) sweep(ctx context.Context, l leftovers) {
 
 // repay detaches a pod that is gone, now or later.
 func (s *Server) repay(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Requests.NetworkTimeout.Std())
+	ctx, cancel := context.WithTimeout(ctx, s.conf().Requests.NetworkTimeout.Std())
 	defer cancel()
 	if err := s.net.Detach(ctx, id); err != nil {
 		klog.ErrorS(err, "Network detach is tried again later", "pod", id)

@@ -28,7 +28,7 @@ func (s *Server) resolveVolumes(rec *record.Container) error {
 			continue // the plan says what is wrong with it, if anything is
 		}
 		field := fmt.Sprintf("config.mounts[%d].image", i)
-		if err := plan.CheckHandler(field+".runtime_handler", m.GetImage().GetRuntimeHandler(), s.cfg); err != nil {
+		if err := plan.CheckHandler(field+".runtime_handler", m.GetImage().GetRuntimeHandler(), s.conf()); err != nil {
 			return err
 		}
 		img, err := s.images.Get(ref)

@@ -131,6 +131,12 @@ type Damage struct {
 	Found   time.Time `json:"found"`
 }
 
+// Reload is what a changed configuration has come to, by the names of its fields.
+type Reload struct {
+	Changed      []string `json:"changed"`
+	NeedsRestart []string `json:"needsRestart"`
+}
+
 // Operations answers GET /v1/operations: what runs now, the CRI's newest first and
 // then the pulls.
 type Operations struct {
