@@ -30,6 +30,7 @@ work=$(mktemp -d /tmp/varve-guest-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 need_guest "$kernel"
 make_disk "$kernel" "$work" "$@"
+touch "$work/report"
 "boot_$kernel" "$work" >"$work/console" 2>&1 3>"$work/report" &
 machine=$!
 tail -q -n +1 -f --pid=$machine "$work/report"

@@ -64,7 +64,7 @@ func TestMemoryBelowUse(t *testing.T) {
 	if !strings.Contains(err.Error(), "the limit 8388608 is below the ") || !strings.Contains(err.Error(), g.Path()) {
 		t.Error(err)
 	}
-	if l, err := g.Limits(); err != nil || l.Memory != 64<<20 || l.MemorySwap != 64<<20 || l.CPUShares != 512 {
+	if l, err := g.Limits(); err != nil || l.Memory != 64<<20 || l.MemorySwap != 64<<20 || l.CPUShares != told(512) {
 		t.Errorf("%+v, %v", l, err)
 	}
 	if n, err := g.OOMKills(); n != 0 || err != nil || p.Process.Signal(unix.Signal(0)) != nil {
