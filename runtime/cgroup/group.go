@@ -105,16 +105,9 @@ func Create(name string, res *specs.LinuxResources) (*Group, error) {
 		return nil, errors.Join(fmt.Errorf("cgroup %s: %w", g.path, err), made.undo())
 	}
 	if res == nil {
-		// On v2 a group whose children have controllers takes no process any more,
-		// so that they are enabled only for groups that are to have limits.
 		return g, nil
 	}
-	if g.host.mode == V2 {
-		err = g.enable(g.host.v2Controllers)
-	}
-	if err == nil {
-		err = g.apply(limits)
-	}
+	err = g.apply(limits)
 	if err == nil {
 		err = g.restrict(deviceRules(res.Devices), made)
 	}
@@ -170,7 +163,13 @@ func (m *made) group(g *Group) error {
 	if g.v2 == "" {
 		return nil
 	}
-	return m.dir(g.v2, g.host.v2, false)
+	if err := m.dir(g.v2, g.host.v2, false); err != nil {
+		return err
+	}
+	if g.host.mode == V2 {
+		return g.enable(g.host.v2Controllers)
+	}
+	return nil
 }
 
 // cpusetIndex is the place of cpuset's v1 hierarchy, or -1.

@@ -336,9 +336,10 @@ func TestKillFreezePids(t *testing.T) {
 		}
 		g, err := Create(name(t), nil)
 		must(t, err)
+		a := join(t, g, keep)
 		below, err := Create(g.Path()+"/exec", nil)
 		must(t, err)
-		a, b := join(t, g, keep), join(t, below, keep)
+		b := join(t, below, keep)
 		pids, err := g.Pids()
 		must(t, err)
 		if len(pids) != 2 {
