@@ -1,7 +1,7 @@
 # Sourced by guest.sh: the disk of a guest machine.
 
 # Programs of this machine that the guest has, too. What they are linked to comes along.
-guest_programs=(bash env id readlink dirname sed cat flock unshare swapon swapoff ip iptables iptables-save iptables-restore)
+guest_programs=(bash env id readlink dirname sed cat flock unshare sleep tail mkdir swapon swapoff ip iptables iptables-save iptables-restore)
 
 # make_disk KERNEL WORK PACKAGE[:RUN]... makes WORK/root.img and WORK/swap.img; the file /varve/jobs tells init what to run.
 make_disk() {
@@ -32,7 +32,7 @@ programs() {
 	for file in "${files[@]}"; do cp -L "$file" "$root$file"; done
 	cp -a "$lib/xtables" "$root$lib/"
 	cp -a "$tools"/{bin,lib,sbin,usr,etc} "$root/"
-	ln -sf "$(command -v bash)" "$root/bin/sh"
+	for name in sh bash; do ln -sf "$(command -v bash)" "$root/bin/$name"; done
 	ln -sf /bin/kmod "$root/sbin/modprobe"
 	export LD_LIBRARY_PATH=$tools$lib
 	for file in $(ldd "${files[@]}" "$tools/bin/kmod" "$tools/sbin/apparmor_parser" "$lib"/xtables/*.so 2>/dev/null |
@@ -55,14 +55,25 @@ legacy_iptables() {
 	done
 }
 
-# modules KERNEL ROOT copies what the kernel may load.
+# modules KERNEL ROOT copies those modules that a node may need, which is a third of all.
 modules() {
-	local from
+	local from to part
 	case $1 in
-	uml) from=$cache/uml/usr/lib/uml/modules ;;
-	qemu) from=$cache/qemu/lib/modules ;;
+	uml) from=$(echo "$cache"/uml/usr/lib/uml/modules/*) ;;
+	qemu) from=$(echo "$cache"/qemu/lib/modules/*) ;;
 	esac
-	cp -a "$from" "$2/lib/"
+	to=$2/lib/modules/${from##*/}
+	mkdir -p "$to/kernel"
+	cp "$from"/modules.* "$to/"
+	for part in lib crypto fs/overlayfs fs/erofs fs/fuse drivers/net/veth.ko* drivers/net/dummy.ko* drivers/block/loop.ko* \
+		net/netfilter net/bridge net/ipv4 net/ipv6 net/sched net/802 net/8021q net/llc; do
+		for part in "$from/kernel/"$part; do
+			[ -e "$part" ] || continue
+			part=${part#"$from/"}
+			mkdir -p "$to/${part%/*}"
+			cp -a "$from/$part" "$to/${part%/*}/"
+		done
+	done
 }
 
 # tests ROOT PACKAGE[:RUN]... builds varve and the packages' tests and lists the jobs. Files that tests read by the place of
@@ -75,7 +86,14 @@ tests() {
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$root/varve/init" ./e2e/guest/init
 	mkdir -p "$root$PWD"
 	cp -a hack "$root$PWD/"
+	[ -z "${GUEST_TREE:-}" ] || cp -a "$GUEST_TREE/." "$root/"
 	for spec in "$@"; do
+		case $spec in
+		/*)
+			printf '{"Name":"%s","Dir":"/","Argv":["%s"]}\n' "$spec" "$spec" >>"$root/varve/jobs"
+			continue
+			;;
+		esac
 		pkg=${spec%%:*} run=
 		[ "$pkg" = "$spec" ] || run=${spec#*:}
 		name=${pkg#./}

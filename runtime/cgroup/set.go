@@ -168,7 +168,13 @@ func (g *Group) applyV2(r *cgroups.Resources) error {
 	if !slices.Contains(g.host.v2Controllers, "hugetlb") && !slices.ContainsFunc(r.HugetlbLimit, func(l *cgroups.HugepageLimit) bool { return l.Limit > 0 }) {
 		r.HugetlbLimit = nil
 	}
-	return setV2(g.v2, r)
+	err := setV2(g.v2, r)
+	if errors.Is(err, ErrNoController) && g.parent().path != "/" {
+		if text, _ := readFile(g.parent().v2, "cgroup.procs"); text != "" {
+			return fmt.Errorf("%w (%s has processes of its own, which keeps limits from the groups below)", err, g.parent().path)
+		}
+	}
+	return err
 }
 
 // setV2 writes limits to one v2 directory.
@@ -220,7 +226,11 @@ func (g *Group) enable(controllers []string) error {
 	if err := above.enable(missing); err != nil {
 		return err
 	}
-	if writeFile(above.v2, "cgroup.subtree_control", "+"+strings.Join(missing, " +")) == nil {
+	err = writeFile(above.v2, "cgroup.subtree_control", "+"+strings.Join(missing, " +"))
+	// EBUSY: the group above has processes of its own. The kernel would still
+	// enable cpu and pids there, one at a time, as a domain of threads; the groups
+	// below would then be invalid and take no process at all.
+	if err == nil || errors.Is(err, unix.EBUSY) {
 		return nil
 	}
 	for _, c := range missing {
