@@ -21,22 +21,24 @@ type Sample struct {
 // those who ask rarely and want all: slow measurements are made anew and waited for
 // until the deadline, after which older ones have to do.
 func (r *Reader) Samples(list []Pod, deadline time.Time) (pods []Sample, containers [][]Sample) {
-	containers = make([][]Sample, len(list))
-	pods = Each(list, func(i int, p Pod) Sample {
-		for _, c := range p.Containers {
-			containers[i] = append(containers[i], r.sample(c))
-		}
-		var s Sample
+	var flat []Container
+	for _, p := range list {
+		flat = append(flat, p.Containers...)
+	}
+	sampled := Each(flat, func(_ int, c Container) Sample { return r.sample(c) })
+	pods = Each(list, func(_ int, p Pod) (s Sample) {
 		if u, err := p.Gauge.meter.Read(p.Record.CgroupParent, usage.Detail); err == nil {
 			u.IO.Devices = p.Gauge.io.grow(u.IO.Devices)
 			s.Usage = &u
 		}
 		return s
 	})
-	for i, p := range list {
+	for _, p := range list {
+		n := len(p.Containers)
 		for k, c := range p.Containers {
-			r.finish(c, &containers[i][k], deadline)
+			r.finish(c, &sampled[k], deadline)
 		}
+		containers, sampled = append(containers, sampled[:n:n]), sampled[n:]
 	}
 	return pods, containers
 }

@@ -128,8 +128,10 @@ func TestKeep(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	a := allowance{limit: func() int64 { return 2 }}
-	if !a.take() || !a.take() || a.take() {
-		t.Error("two and no more")
+	for i, want := range []bool{true, true, false} {
+		if a.take() != want {
+			t.Errorf("file %d", i+1)
+		}
 	}
 	if a.give(); !a.take() {
 		t.Error("what is given back can be taken")
