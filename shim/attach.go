@@ -116,6 +116,20 @@ func (a *Attachment) Reason() string {
 	return a.reason
 }
 
+// Err is why it has ended, once Done is closed: nil when the container has
+// exited or Detach was called, ErrSlow when the reader of an output fell too far
+// behind.
+func (a *Attachment) Err() error {
+	switch reason := a.Reason(); reason {
+	case "", proto.ReasonDetached, proto.ReasonExited:
+		return nil
+	case proto.ReasonSlow:
+		return ErrSlow
+	default:
+		return errors.New(reason)
+	}
+}
+
 // Detach ends the attachment.
 func (a *Attachment) Detach(ctx context.Context) error {
 	err := a.c.ask(ctx, proto.VerbDetach, &proto.Detach{ID: a.id}, nil)

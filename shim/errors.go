@@ -19,6 +19,8 @@ var (
 	// ErrUnsupported says that the shim, which may be older or newer than the
 	// daemon, does not know the request or speaks another protocol.
 	ErrUnsupported = errors.New("not supported by this shim")
+	// ErrSlow says that an attached reader fell too far behind and was let go.
+	ErrSlow = errors.New(proto.ReasonSlow)
 	// ErrInvalid says that the shim refused the request's arguments.
 	ErrInvalid = errors.New("invalid request")
 	// ErrNoRecord says that a directory has no exit record.

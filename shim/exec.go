@@ -119,6 +119,7 @@ func (p *ExecProcess) start(ctx context.Context, m *proto.Exec, fds []int) error
 		return err
 	}
 	if len(a.files) > 0 {
+		_ = unix.SetNonblock(a.files[0], true) // for Go's poller: no read of it holds a thread, and Close ends it
 		p.Console = os.NewFile(uintptr(a.files[0]), "terminal")
 		proto.CloseAll(a.files[1:])
 	}

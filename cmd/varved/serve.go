@@ -71,7 +71,8 @@ func serve(cfg *config.Config, f flags, signals <-chan os.Signal) error {
 	)...)
 	s.Register(g)
 	r := &reloader{flags: f, server: s, images: images, cfg: cfg}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
+	go func() { failed <- s.Streams().Serve() }()
 	if address := cfg.Metrics.Address; address != "" {
 		m := &http.Server{Addr: address, Handler: s.Metrics(), ReadHeaderTimeout: 10 * time.Second}
 		go func() { failed <- fmt.Errorf("metrics: %w", m.ListenAndServe()) }()
@@ -142,6 +143,7 @@ func assemble(cfg *config.Config, observer step.Observer) (*server.Server, *imag
 		return nil, nil, nil, err
 	}
 	return s, images, func() {
+		_ = s.Streams().Close()
 		_ = launcher.Close() // the spares; they would notice our end as well
 		_ = images.Close()
 	}, nil

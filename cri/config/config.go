@@ -34,6 +34,8 @@ type Config struct {
 	Tracing  Tracing  `json:"tracing"`
 	Admin    Admin    `json:"admin"`
 	Requests Requests `json:"requests"`
+
+	Streaming Streaming `json:"streaming"`
 }
 
 // Cgroup says how cgroups are made.
@@ -234,12 +236,12 @@ const (
 	FormatJSON = "json"
 )
 
-// Exec is about ExecSync.
+// Exec is about commands that run in containers, synchronous or streamed.
 type Exec struct {
 	// DrainTimeout is how long output is read after the command has ended while
 	// something it left behind keeps its output open. Default: 2s.
 	DrainTimeout Duration `json:"drainTimeout"`
-	// MaxOutputBytes caps stdout and stderr each. Default: 16 MiB, as the CRI
+	// MaxOutputBytes caps stdout and stderr of ExecSync each. Default: 16 MiB, as the CRI
 	// has it (CVE-2022-1708, CVE-2022-31030).
 	MaxOutputBytes int64 `json:"maxOutputBytes"`
 }

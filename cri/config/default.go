@@ -63,6 +63,7 @@ func (c *Config) Complete() {
 	set(&c.Admin.Socket, filepath.Join(c.StateDir, "admin.sock"))
 	set(&c.Exec.DrainTimeout, Duration(2*time.Second))
 	set(&c.Exec.MaxOutputBytes, 16<<20)
+	c.Streaming.complete()
 	set(&c.Requests.HostPathTimeout, Duration(10*time.Second))
 	set(&c.Requests.NetworkTimeout, Duration(time.Minute))
 }

@@ -20,7 +20,7 @@ var RlimitNames = []string{
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
 		c.validatePaths, c.validateNetwork, c.validateImages, c.validateRuntime,
-		c.validateLimits, c.validateNumbers, c.validateObservation,
+		c.validateLimits, c.validateNumbers, c.validateObservation, c.validateStreaming,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -249,6 +249,8 @@ func (c *Config) validateNumbers() error {
 		{"tracing.samplingRatePerMillion", int64(c.Tracing.SamplingRatePerMillion), 0, 1e6},
 		{"exec.drainTimeout", int64(c.Exec.DrainTimeout), 0, 3600e9},
 		{"exec.maxOutputBytes", c.Exec.MaxOutputBytes, 1, 16 << 20},
+		{"streaming.idleTimeout", int64(c.Streaming.IdleTimeout), 1e6, 7 * 24 * 3600e9},
+		{"streaming.creationTimeout", int64(c.Streaming.CreationTimeout), 1e6, 3600e9},
 		{"requests.hostPathTimeout", int64(c.Requests.HostPathTimeout), 1e6, 3600e9},
 		{"requests.networkTimeout", int64(c.Requests.NetworkTimeout), 1e6, 3600e9},
 	} {

@@ -35,6 +35,7 @@
 //
 // # What it does not do
 //
-// No streaming (Exec, Attach, PortForward) and no checkpoints yet: these answer
-// Unimplemented with their names.
+// No checkpoints yet: these answer Unimplemented with their names. How clients
+// of Exec, Attach and PortForward are served is in cri/streaming, what runs for
+// them in cri/session and cri/portforward.
 package server

@@ -173,7 +173,8 @@ func (n *node) start() {
 	}
 	n.grpc = grpc.NewServer(append(n.s.Options(), grpc.MaxSendMsgSize(64<<20), grpc.MaxRecvMsgSize(16<<20))...)
 	n.s.Register(n.grpc)
-	go n.grpc.Serve(l) //nolint:errcheck // it ends with the test
+	go n.grpc.Serve(l)       //nolint:errcheck // it ends with the test
+	go n.s.Streams().Serve() //nolint:errcheck // it ends with the test
 	if n.Client, err = criclient.Dial(socket); err != nil {
 		n.t.Fatal(err)
 	}
@@ -184,6 +185,7 @@ func (n *node) start() {
 func (n *node) crash() {
 	n.Client.Close()
 	n.grpc.Stop()
+	n.s.Streams().Close()
 	n.s.table.eachContainer(func(c *container) {
 		if client := c.client.Load(); client != nil {
 			client.Close()
@@ -222,6 +224,7 @@ func (n *node) clean() {
 	}
 	n.Client.Close()
 	n.grpc.Stop()
+	n.s.Streams().Close()
 	n.audit()
 }
 

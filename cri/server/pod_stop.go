@@ -61,6 +61,7 @@ func (s *Server) stopPod(ctx context.Context, p *pod, verb string, leave bool) e
 	err := s.steps.Run(ctx, p.op(verb), []step.Step{
 		// First of all: from here on no container starts in the pod.
 		{Name: "record", Do: func(context.Context) error {
+			p.stopped.close()
 			if was != record.PodReady && was != record.PodPreparing {
 				return nil
 			}

@@ -25,6 +25,7 @@ import (
 	"github.com/varve-cri/varve/cri/serial"
 	"github.com/varve-cri/varve/cri/stats"
 	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/cri/streaming"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/runtime/namespace"
 	"github.com/varve-cri/varve/runtime/seccomp"
@@ -69,6 +70,7 @@ type Server struct {
 	devices  *cdi.Registry
 	apparmor apparmor.Profiles
 	stats    *stats.Reader
+	streams  *streaming.Server
 	begun    time.Time
 	calls    *metrics.Calls
 	metrics  *metrics.Registry
@@ -95,7 +97,8 @@ func New(o Options) (*Server, error) {
 	s.debts.Pay = s.payDebt
 	s.steps.Observer = o.Observer
 	s.observe()
-	return s, nil
+	s.streams, err = newStreams(o.Config.Streaming, s)
+	return s, err
 }
 
 // Register adds it and the image service to the gRPC server.

@@ -29,6 +29,8 @@ type pod struct {
 	pause atomic.Pointer[shim.Client] // of the shared PID namespace's init; written under lock
 	shm   serial.Lock                 // held while the pod's /dev/shm is made
 	gauge stats.Gauge                 // what its statistics remember
+
+	stopped latch // a stop has begun: its forwarded ports end
 }
 
 // container is one container.
@@ -69,7 +71,7 @@ type table struct {
 }
 
 func newPod(r *record.Pod) *pod {
-	p := &pod{id: r.ID, lock: serial.NewLock(), containers: map[string]*container{}, shm: serial.NewLock()}
+	p := &pod{id: r.ID, lock: serial.NewLock(), containers: map[string]*container{}, shm: serial.NewLock(), stopped: newLatch()}
 	p.rec.Store(r)
 	return p
 }

@@ -143,8 +143,6 @@ func TestCodes(t *testing.T) {
 	}
 	_, err := h.CheckpointContainer(h.Ctx, &runtimeapi.CheckpointContainerRequest{ContainerId: unknown})
 	h.WantCode(err, codes.Unimplemented, "CheckpointContainer")
-	_, err = h.Attach(h.Ctx, &runtimeapi.AttachRequest{ContainerId: unknown, Stdout: true})
-	h.WantCode(err, codes.Unimplemented, "Attach")
 }
 
 func TestInvalidPods(t *testing.T) {

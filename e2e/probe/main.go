@@ -20,7 +20,7 @@ var commands map[string]command
 
 func init() {
 	commands = map[string]command{}
-	for _, set := range []map[string]command{fileCommands, processCommands, networkCommands, kernelCommands} {
+	for _, set := range []map[string]command{fileCommands, processCommands, networkCommands, kernelCommands, streamCommands} {
 		for name, do := range set {
 			commands[name] = do
 		}

@@ -107,9 +107,23 @@ func (s *source) checkFunction(f ast.Node, t *ast.FuncType, name string) {
 	if lines > maxFunctionLines {
 		s.report(f.Pos(), "%s has %d lines, more than %d", name, lines, maxFunctionLines)
 	}
-	if n := t.Params.NumFields(); n > maxParameters {
+	if n := parameters(t); n > maxParameters {
 		s.report(f.Pos(), "%s has %d parameters, more than %d", name, n, maxParameters)
 	}
+}
+
+// parameters counts those that the function uses: the others are there for an
+// interface's sake.
+func parameters(t *ast.FuncType) (n int) {
+	for _, f := range t.Params.List {
+		n += max(1, len(f.Names))
+		for _, name := range f.Names {
+			if name.Name == "_" {
+				n--
+			}
+		}
+	}
+	return n
 }
 
 // importPath returns the path of an import.

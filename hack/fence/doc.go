@@ -10,7 +10,7 @@
 // and shim/; imports only along cmd -> cri -> {imagestore, shim} -> runtime; the
 // shim program links nothing outside a short list; no package is named after
 // nothing (util, common, helpers, types); files have at most 500 lines,
-// functions at most 100 lines and 5 parameters. Tests may be as long as they
-// like, and may use e2e's fakes; generated files are only held to unsafe,
+// functions at most 100 lines and 5 parameters (not counting those that are there
+// for an interface's sake, named _). Tests may be as long as they like, and may use e2e's fakes; generated files are only held to unsafe,
 // raw system calls and imports.
 package main

@@ -74,6 +74,13 @@ type ExecExited struct {
 	Code, Signal int32
 }
 
+// The usual reasons for the end of an attachment.
+const (
+	ReasonDetached = "detached"
+	ReasonExited   = "container has exited"
+	ReasonSlow     = "reader is too slow"
+)
+
 // Detached says that an attachment has ended, and why.
 type Detached struct {
 	ID     uint32

@@ -110,7 +110,7 @@ func (s *server) serveDetach(_ *conn, r *request) (proto.Body, error) {
 	if a == nil {
 		return nil, proto.Refuse(proto.CodeNotFound, "attachment not found")
 	}
-	a.end("detached")
+	a.end(proto.ReasonDetached)
 	return nil, nil
 }
 
@@ -229,7 +229,7 @@ func (o *sink) push(b []byte) {
 
 func (o *sink) keep(b []byte) {
 	if len(o.rest)+len(b) > maxBehind {
-		o.a.end("reader is too slow")
+		o.a.end(proto.ReasonSlow)
 		return
 	}
 	if o.rest == nil {

@@ -125,7 +125,7 @@ func (s *server) closeStreams() {
 		s.log.Close()
 	}
 	for _, a := range s.attachments {
-		a.end("container has exited")
+		a.end(proto.ReasonExited)
 	}
 }
 
