@@ -107,6 +107,7 @@ func TestAttachTerminal(t *testing.T) {
 	each(t, func(t *testing.T, via streamclient.Transport) {
 		h := h.For(t)
 		c := h.Pod().Start(harness.Say("winch 1 + line + sleep"), stdin(false), tty)
+		c.WaitLog("watching")
 		window := make(sizes, 1)
 		window <- remotecommand.TerminalSize{Width: 77, Height: 33}
 		defer close(window)
