@@ -51,7 +51,7 @@ func TestStaticPod(t *testing.T) {
 	must(t, err)
 	must(t, registry.Push("data:1", data))
 
-	w := newWorld(t, registry.URL())
+	w := newWorld(t, registry.URL(), "EventedPLEG") // beside its own looks at all containers
 	manifest := filepath.Join(w.dir, "manifests/two.yaml")
 	must(t, os.WriteFile(manifest, []byte(staticPod), 0o600))
 	first := w.await("the pod is ready", func(ready bool, c map[string]container) bool { return ready && len(c) == 2 })
@@ -66,6 +66,12 @@ func TestStaticPod(t *testing.T) {
 	})
 	if before["web"].ContainerID == first["web"].ContainerID {
 		t.Error("the restarted container has its old id")
+	}
+	// The pod began, and each container began twice and ended once.
+	const events = "kubelet_evented_pleg_connection_latency_seconds_count"
+	harness.Eventually(t, "the kubelet hears of what happens", func() bool { return w.figure(events) >= 12 })
+	if errors := w.figure("kubelet_evented_pleg_connection_error_count"); errors != 0 {
+		t.Errorf("the stream of events broke %v times", errors)
 	}
 
 	// Killing the daemon changes nothing for the containers, nor, once it is

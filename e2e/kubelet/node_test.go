@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,18 @@ func (w *world) containers() (ready bool, found map[string]container) {
 		ready = ready || c.Type == "Ready" && c.Status == "True"
 	}
 	return ready, found
+}
+
+// figure is one of the kubelet's own metrics; -1 while it is not there.
+func (w *world) figure(name string) float64 {
+	for line := range strings.Lines(string(w.get("metrics"))) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			if v, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil {
+				return v
+			}
+		}
+	}
+	return -1
 }
 
 // await waits until the kubelet's view is as wanted.
