@@ -60,7 +60,7 @@ func (u *update) run(ctx context.Context) error {
 		{Name: "plan", Do: u.plan},
 		{Name: "record", Do: u.begin, Undo: u.giveUp},
 		{Name: "cgroup", Do: u.set, Undo: func(context.Context) error { return u.group.Restore(u.before) }},
-		{Name: "oom score", Do: func(context.Context) error { return u.score(u.adj) }, Undo: func(context.Context) error { return u.score(u.wasAdj) }},
+		{Name: "oom score", Do: u.score, Undo: u.unscore},
 		{Name: "publish", Do: u.publish},
 	})
 }
@@ -124,15 +124,22 @@ func refused(field string, err error) error {
 }
 
 // score changes the processes that there are; those to come get it from the plan.
-func (u *update) score(adj int) error {
-	if u.adj == u.wasAdj || u.was.State == record.Created {
+func (u *update) score(ctx context.Context) error {
+	if u.was.State == record.Created {
 		return nil
 	}
-	err := u.group.SetOOMScoreAdj(adj)
-	if err != nil && adj == u.adj { // the undoing is not tried twice
-		err = errors.Join(err, u.group.SetOOMScoreAdj(u.wasAdj))
+	err := u.group.SetOOMScoreAdj(u.wasAdj, u.adj)
+	if err != nil {
+		err = errors.Join(err, u.unscore(ctx))
 	}
 	return err
+}
+
+func (u *update) unscore(context.Context) error {
+	if u.was.State == record.Created {
+		return nil
+	}
+	return u.group.SetOOMScoreAdj(u.adj, u.wasAdj)
 }
 
 func (u *update) publish(context.Context) error {
@@ -164,7 +171,7 @@ func (s *Server) finishUpdate(c *container) {
 	ctx := context.Background()
 	err := u.plan(ctx)
 	if err == nil {
-		err = errors.Join(u.set(ctx), u.score(u.adj))
+		err = errors.Join(u.set(ctx), u.score(ctx))
 	}
 	if err == nil {
 		err = u.publish(ctx)
@@ -173,7 +180,7 @@ func (s *Server) finishUpdate(c *container) {
 		klog.InfoS("Update that was cut off is finished", "container", c.id)
 		return
 	}
-	back := errors.Join(u.group.Restore(u.before), u.score(u.wasAdj))
+	back := errors.Join(u.group.Restore(u.before), u.unscore(ctx))
 	if back == nil {
 		back = u.giveUp(ctx)
 	}

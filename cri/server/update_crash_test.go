@@ -53,7 +53,7 @@ func TestUpdateCutOff(t *testing.T) {
 			u := &update{s: n.s, c: c, was: rec, next: tc.next}
 			ctx := context.Background()
 			for _, do := range []func(context.Context) error{
-				u.plan, u.begin, u.set, func(context.Context) error { return u.score(u.adj) },
+				u.plan, u.begin, u.set, u.score,
 			}[:tc.steps] {
 				if err := do(ctx); err != nil {
 					t.Fatal(err)

@@ -205,6 +205,12 @@ func TestCreateSetRemove(t *testing.T) {
 
 func TestHugetlbLimit(t *testing.T) {
 	g, err := Create(name(t)+"/pod/ctr", &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}})
+	if !has("hugetlb") {
+		if !errors.Is(err, ErrNoController) || !strings.Contains(err.Error(), "hugetlb.2MB") {
+			t.Errorf("without the controller: %v", err)
+		}
+		return
+	}
 	must(t, err)
 	dir, file := g.v1Dir("hugetlb"), "hugetlb.2MB.limit_in_bytes"
 	if dir == "" {

@@ -14,12 +14,17 @@ import (
 // were forked with the old value in the meantime.
 const oomPasses = 10
 
-// SetOOMScoreAdj gives every process of the group and of the groups below it a
-// new oom_score_adj, which those that they fork later inherit. To lower it below
+// SetOOMScoreAdj gives the processes of the group and of the groups below it
+// that have the oom_score_adj was a new one, which those that they fork later
+// inherit. Others have chosen theirs themselves, as databases do for their
+// workers, and keep it. To lower it below
 // the lowest value that a process has been given by CAP_SYS_RESOURCE's holder
 // is that capability's right alone (proc_pid_oom_score_adj(5)).
-func (g *Group) SetOOMScoreAdj(adj int) error {
-	value := []byte(strconv.Itoa(adj))
+func (g *Group) SetOOMScoreAdj(was, adj int) error {
+	if was == adj {
+		return nil
+	}
+	old, value := []byte(strconv.Itoa(was)), []byte(strconv.Itoa(adj))
 	for range oomPasses {
 		pids, err := g.Pids()
 		if err != nil {
@@ -27,7 +32,7 @@ func (g *Group) SetOOMScoreAdj(adj int) error {
 		}
 		changed := false
 		for _, pid := range pids {
-			did, err := g.setOOMScoreAdj(pid, value)
+			did, err := g.setOOMScoreAdj(pid, old, value)
 			if err != nil {
 				return fmt.Errorf("cgroup %s: set oom_score_adj of process %d to %s: %w", g.path, pid, value, err)
 			}
@@ -40,9 +45,9 @@ func (g *Group) SetOOMScoreAdj(adj int) error {
 	return nil // it forks faster than we read: those that are left inherit from those that were changed
 }
 
-// setOOMScoreAdj changes one process unless it has the value. Its directory in
+// setOOMScoreAdj changes one process if it has the old value. Its directory in
 // /proc stays that process's whatever becomes of the number.
-func (g *Group) setOOMScoreAdj(pid int, value []byte) (changed bool, err error) {
+func (g *Group) setOOMScoreAdj(pid int, old, value []byte) (changed bool, err error) {
 	dir, err := openRetry("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return false, ignoreGone(err)
@@ -53,7 +58,7 @@ func (g *Group) setOOMScoreAdj(pid int, value []byte) (changed bool, err error) 
 		return false, ignoreGone(err)
 	}
 	now, err := readAt(dir, "oom_score_adj")
-	if err != nil || bytes.Equal(bytes.TrimSpace(now), value) {
+	if err != nil || !bytes.Equal(bytes.TrimSpace(now), old) {
 		return false, ignoreGone(err)
 	}
 	fd, err := unix.Openat(dir, "oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)

@@ -145,7 +145,18 @@ func TestSetOOMScoreAdj(t *testing.T) {
 	other, err := Create(g.Path()+"/other", nil) // on v2 a group with groups below has no processes itself
 	must(t, err)
 	a, b := join(t, other, nil), join(t, below, nil)
-	must(t, g.SetOOMScoreAdj(700))
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	must(t, err)
+	var was int
+	if _, err := fmt.Sscan(string(own), &was); err != nil {
+		t.Fatal(err)
+	}
+	willful := join(t, below, nil)
+	must(t, os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", willful.Process.Pid), []byte("999"), 0))
+	must(t, g.SetOOMScoreAdj(was, 700))
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", willful.Process.Pid)); err != nil || strings.TrimSpace(string(text)) != "999" {
+		t.Errorf("one that had chosen its own: %q, %v", text, err)
+	}
 	for _, p := range []*process{a, b} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", p.Process.Pid))
 		if err != nil || strings.TrimSpace(string(text)) != "700" {
@@ -155,8 +166,8 @@ func TestSetOOMScoreAdj(t *testing.T) {
 	if text, _ := os.ReadFile("/proc/self/oom_score_adj"); strings.TrimSpace(string(text)) == "700" {
 		t.Error("a process of another group was changed")
 	}
-	if err := g.SetOOMScoreAdj(2000); err == nil || !strings.Contains(err.Error(), "oom_score_adj of process") {
+	if err := g.SetOOMScoreAdj(700, 2000); err == nil || !strings.Contains(err.Error(), "oom_score_adj of process") {
 		t.Errorf("2000: %v", err)
 	}
-	must(t, Open(name(t)).SetOOMScoreAdj(1)) // no such group, no process
+	must(t, Open(name(t)).SetOOMScoreAdj(0, 1)) // no such group, no process
 }
