@@ -63,6 +63,9 @@ func (s *Server) ended(c *container, e record.Exit) {
 			klog.ErrorS(err, "Remaining processes are not killed", "container", c.id)
 		}
 	}
+	if e.OOM {
+		e.Message = whichLimit(group)
+	}
 	// The exit is shown also when it cannot be written: the shim has it on
 	// record as well.
 	if err := s.changeContainer(c, tryToSave, func(r *record.Container) error { return r.Exit(e) }); err != nil && !isNotFound(err) {
@@ -78,6 +81,19 @@ func (s *Server) ended(c *container, e record.Exit) {
 		klog.ErrorS(err, "Cgroup of an exited container is left until it is removed", "container", c.id)
 	}
 	c.tidied.close()
+}
+
+// whichLimit says whose limit a container was killed for, while its group is
+// still there to tell.
+func whichLimit(group *cgroup.Group) string {
+	limit, own, err := group.OOMLimit()
+	switch {
+	case err != nil:
+		return ""
+	case own:
+		return fmt.Sprintf("out of memory: its limit is %d bytes", limit)
+	}
+	return "out of memory: not by its own limit, but by the pod's or the machine's"
 }
 
 // StopContainer asks the container to stop, and kills it when it has not

@@ -30,7 +30,7 @@ func TestReasons(t *testing.T) {
 		{"its own code", harness.Say("exit 9"), 9, "Error", nil},
 		{"a code that looks like a start's", harness.Say("exit 127"), 127, "Error", nil},
 		{"killed by itself", harness.Say("kill 1 SIGKILL + spin 100ms"), 0, "Completed", nil}, // init is immune to its own signals
-		{"out of memory", harness.Say("alloc 200"), 137, "OOMKilled", nil},
+		{"out of memory", harness.Say("alloc 200"), 137, "OOMKilled", []string{"out of memory: its limit is 33554432 bytes"}},
 		{"no such file", command("/no/such"), 127, "ContainerCannotRun", []string{"execute /no/such", "no such file"}},
 		{"not in PATH", command("nonsense"), 127, "ContainerCannotRun", []string{"find command nonsense", "not in PATH"}},
 		{"not executable", command("/etc/note"), 126, "ContainerCannotRun", []string{"execute /etc/note", "permission denied"}},
@@ -42,7 +42,7 @@ func TestReasons(t *testing.T) {
 			change = append(change, limited)
 		}
 		c := pod.Create(change...)
-		if err := c.TryStart(); (err != nil) != (tc.message != nil) {
+		if err := c.TryStart(); (err != nil) != (tc.reason == "ContainerCannotRun" || tc.reason == "StartError") {
 			t.Errorf("%s: start: %v", tc.what, err)
 		}
 		got := c.WaitExit()
@@ -93,8 +93,10 @@ func TestOutOfThePodsMemory(t *testing.T) {
 	pod := h.Pod(func(c *runtimeapi.PodSandboxConfig) {
 		c.Linux.Resources = &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 40 << 20, MemorySwapLimitInBytes: 40 << 20}
 	})
-	if got := pod.Start(harness.Say("alloc 200")).WaitExit(); got.GetReason() != "OOMKilled" || got.GetExitCode() != 137 {
-		t.Errorf("exit code %d, reason %s", got.GetExitCode(), got.GetReason())
+	roomy := harness.Resources(&runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 150 << 20})
+	got := pod.Start(harness.Say("alloc 200"), roomy).WaitExit()
+	if got.GetReason() != "OOMKilled" || got.GetExitCode() != 137 || !strings.Contains(got.GetMessage(), "the pod's") {
+		t.Errorf("exit code %d, reason %s: %s", got.GetExitCode(), got.GetReason(), got.GetMessage())
 	}
 }
 

@@ -329,6 +329,22 @@ func TestOOM(t *testing.T) {
 	if n, err := g.OOMKills(); n == 0 || err != nil {
 		t.Errorf("%d kills, %v", n, err)
 	}
+	if limit, own, err := g.OOMLimit(); limit != 20<<20 || !own || err != nil {
+		t.Errorf("limit %d, its own: %v, %v", limit, own, err)
+	}
+	above, err := Create(name(t), &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(20 << 20)), Swap: ptr(int64(20 << 20))}})
+	must(t, err)
+	below, err := Create(above.Path()+"/ctr", &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(40 << 20)), Swap: ptr(int64(40 << 20))}})
+	must(t, err)
+	p = join(t, below, nil)
+	p.say("eat")
+	_ = p.Wait()
+	if n, err := below.OOMKills(); n == 0 || err != nil {
+		t.Errorf("%d kills, %v", n, err)
+	}
+	if limit, own, err := below.OOMLimit(); limit != 40<<20 || own || err != nil {
+		t.Errorf("limit %d, its own: %v, %v", limit, own, err)
+	}
 	if text, err := os.ReadFile(g.OOMEventsPath()); err != nil || !strings.Contains(string(text), "oom_kill ") {
 		t.Errorf("%s: %q, %v", g.OOMEventsPath(), text, err)
 	}
