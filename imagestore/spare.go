@@ -240,7 +240,7 @@ func (p *spares) add(image digest.Digest, set *spareSet, one *spare, err error) 
 // mountUpper mounts the root of the read-write layer in dir.
 func (s *Store) mountUpper(dir string, image digest.Digest, as *Owners, label string) (*os.File, error) {
 	return s.mount(image, layer.Stack{
-		Base: s.path(baseName), Upper: filepath.Join(dir, upperName), Work: filepath.Join(dir, workName), Owners: s.owners(as),
+		Base: s.path(baseName), Upper: filepath.Join(dir, upperName), Work: filepath.Join(dir, workName), Owners: s.owners(as), Label: label,
 	})
 }
 

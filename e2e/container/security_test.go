@@ -351,3 +351,52 @@ func TestAppArmor(t *testing.T) {
 		t.Errorf("without a word: %q", got)
 	}
 }
+
+// TestSELinux is what a node does with labels: where the kernel has SELinux, with
+// a policy that knows the types of containers, processes and files get them; where
+// it has not, they are of no meaning.
+func TestSELinux(t *testing.T) {
+	h := suite.Test(t)
+	dir := volume(t)
+	pod := h.Pod(func(c *runtimeapi.PodSandboxConfig) {
+		c.Linux.SecurityContext.SelinuxOptions = &runtimeapi.SELinuxOption{Level: "s0:c7,c8"}
+		c.Linux.SecurityContext.Privileged = true
+	})
+	image := imageVolume("/image", harness.Probe, "etc")
+	volumes := []harness.Change{
+		harness.Say("sleep"), mount(image), mount(&runtimeapi.Mount{HostPath: dir, ContainerPath: "/v", SelinuxRelabel: true}),
+	}
+	c := pod.Start(volumes...)
+	if got := c.Exec("cat /v/note"); got != "from the host\n" {
+		t.Errorf("the volume says %q", got)
+	}
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil {
+		refused(t, c, "label /v/note", "no data available")
+		return
+	}
+	own := h.Pod().Start(append(volumes[:2:2], harness.Security(func(s *securityContext) {
+		s.SelinuxOptions = &runtimeapi.SELinuxOption{Level: "s0:c9,c10"}
+	}))...)
+	for container, level := range map[*harness.Container]string{c: "s0:c7,c8", own: "s0:c9,c10"} {
+		for _, file := range []string{"/proc/1/attr/current", "/proc/self/attr/current"} {
+			if got := strings.TrimRight(container.Exec("cat "+file), "\x00\n"); got != "system_u:system_r:container_t:"+level {
+				t.Errorf("%s is %s", file, got)
+			}
+		}
+		files := strings.Fields(container.Exec("label / /bin/probe /etc/note /etc/hosts /etc/resolv.conf /dev /dev/pts /dev/shm /image /image/note"))
+		for i, got := range files {
+			if got != "system_u:object_r:container_file_t:"+level {
+				t.Errorf("file %d is labelled %s", i, got)
+			}
+		}
+	}
+	if got := c.Exec("label /v /v/note"); got != strings.Repeat("system_u:object_r:container_file_t:s0:c7,c8\n", 2) {
+		t.Errorf("the volume is labelled %s", got)
+	}
+	privileged := pod.Start(harness.Say("sleep"), harness.Security(func(s *securityContext) { s.Privileged = true }))
+	if got := privileged.Exec("cat /proc/1/attr/current"); strings.Contains(got, "container_t") {
+		t.Errorf("a privileged container is %s", got)
+	}
+	_, err := pod.TryCreate(mount(&runtimeapi.Mount{HostPath: "/etc", ContainerPath: "/v", SelinuxRelabel: true}))
+	h.WantCode(err, codes.InvalidArgument, "config.mounts[0].selinux_relabel", "/etc belongs to the system")
+}

@@ -59,6 +59,18 @@ var fileCommands = map[string]command{
 	"rm":       func(args []string) error { return os.Remove(args[0]) },
 	"symlink":  func(args []string) error { return os.Symlink(args[0], args[1]) },
 	"readlink": func(args []string) error { return printResult(os.Readlink(args[0])) },
+	// label NAME... prints the SELinux label of each.
+	"label": func(args []string) error {
+		for _, name := range args {
+			buf := make([]byte, 256)
+			n, err := unix.Lgetxattr(name, "security.selinux", buf)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			fmt.Println(strings.TrimRight(string(buf[:n]), "\x00"))
+		}
+		return nil
+	},
 	"exists": func(args []string) error {
 		_, err := os.Lstat(args[0])
 		return err
