@@ -14,7 +14,8 @@ import (
 // costs here, so it is what a kernel or a hierarchy can break, and no more.
 var onV2 = []string{
 	"./runtime/cgroup:TestDevices|TestOOM|TestRemoveWithProcesses|TestRootIsRefused|TestParentsRace|TestCreateSetRemove|TestSavedLimits|TestMemoryBelowUse|TestUnifiedKeys|TestSetOOMScoreAdj|TestKillFreeze",
-	"./e2e/pod:TestLifeOnBothNetworks|TestPIDMode|TestCgroupParent|TestPortMapping",
+	"./runtime/usage:TestKernel",
+	"./e2e/pod:TestLifeOnBothNetworks|TestPIDMode|TestCgroupParent|TestPortMapping|TestStatsShowTheLoad|TestMetricsShowTheLoad",
 	"./e2e/container:TestExecSync|TestExecTimeoutKillsAll|TestMounts$|TestPropagation|TestRecursiveReadOnly|TestMaskedAnd|TestDeviceCgroup|TestDevicesAnd|TestSeccomp$|TestAppArmor|TestPrivileged|TestTTY|TestImageVolume$",
 	"./e2e/resource:TestMemoryBelowUse|TestSwap|TestKubeletsCgroup|TestUnified|TestRefusedInTheMiddle",
 	"./e2e/crash:TestContainersOutlive|TestExitsWhile|TestKilledShim",

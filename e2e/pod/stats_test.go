@@ -92,6 +92,8 @@ func TestStatsShowTheLoad(t *testing.T) {
 	if got := fs.GetContainerFilesystems()[0].GetFsId().GetMountpoint(); got != s.GetWritableLayer().GetFsId().GetMountpoint() || len(fs.GetImageFilesystems()) != 1 {
 		t.Errorf("file systems %v; the layer is on %v", fs, s.GetWritableLayer().GetFsId())
 	}
+	between(t, "all layers", fs.GetContainerFilesystems()[0].GetUsedBytes().GetValue(), s.GetWritableLayer().GetUsedBytes().GetValue(), 1<<40)
+	between(t, "all images", fs.GetImageFilesystems()[0].GetUsedBytes().GetValue(), 1<<20, 1<<40)
 	for name, at := range map[string]int64{"cpu": s.GetCpu().GetTimestamp(), "memory": m.GetTimestamp(), "io": s.GetIo().GetTimestamp(), "layer": s.GetWritableLayer().GetTimestamp()} {
 		if age := time.Since(time.Unix(0, at)); age < 0 || age > 5*time.Minute {
 			t.Errorf("%s is %v old", name, age)
