@@ -8,6 +8,9 @@
 // reclaimed on cgroup v1, and the queues, merges and times of block devices, which
 // cAdvisor has for the machine's root group alone.
 //
+// A container's metrics are some 23 KiB of an answer. The kubelet takes 16 MiB, so that one with
+// more than 600 containers needs its feature gate CRIListStreaming.
+//
 // The package reads a machine's devices and file system. Cgroups, layers, processes and networks are
-// read by package stats.
+// read by package stats. The daemon's own metrics are those of package metrics.
 package metric
