@@ -16,17 +16,23 @@ import (
 )
 
 // dualStack gives the node another network until the test ends: a bridge of its
-// own, with a range of IPv4 addresses and one of IPv6. It returns the prefixes.
-func dualStack(h *harness.Test, first6 bool) (v4, v6 netip.Prefix) {
+// own, with a range of addresses of each family, "4" or "6", in their order. It
+// returns the prefixes.
+func network(h *harness.Test, families ...string) (v4, v6 netip.Prefix) {
 	h.T.Helper()
 	// The node's own subnet is free of others; half of it is enough here.
 	v4 = netip.MustParsePrefix(strings.TrimSuffix(h.Node.Subnet, "0/24") + "128/25")
 	octets := v4.Addr().As4()
 	v6 = netip.MustParsePrefix(fmt.Sprintf("fd56:56:%x:%x::/64", octets[1], octets[2]))
 	bridge := h.Node.Bridge + "x6"
-	ranges := [][]map[string]string{{{"subnet": v4.String()}}, {{"subnet": v6.String()}}}
-	if first6 {
-		ranges[0], ranges[1] = ranges[1], ranges[0]
+	var ranges [][]map[string]string
+	var routes []map[string]string
+	for _, family := range families {
+		prefix, all := v4, "0.0.0.0/0"
+		if family == "6" {
+			prefix, all = v6, "::/0"
+		}
+		ranges, routes = append(ranges, []map[string]string{{"subnet": prefix.String()}}), append(routes, map[string]string{"dst": all})
 	}
 	list := map[string]any{
 		"cniVersion": "1.0.0", "name": h.Node.Network + "-dual",
@@ -35,7 +41,7 @@ func dualStack(h *harness.Test, first6 bool) (v4, v6 netip.Prefix) {
 				"type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": true, "hairpinMode": true,
 				"ipam": map[string]any{
 					"type": "host-local", "dataDir": h.Node.Leases, "ranges": ranges,
-					"routes": []map[string]string{{"dst": "0.0.0.0/0"}, {"dst": "::/0"}},
+					"routes": routes,
 				},
 			},
 			map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
@@ -93,13 +99,14 @@ func sweep6(t *testing.T) {
 // A pod of a network with two families has an address of each: told by its
 // status, in its own hosts file, and good for talking.
 func TestDualStack(t *testing.T) {
-	for _, first6 := range []bool{false, true} {
-		t.Run(fmt.Sprint("v6_first_", first6), func(t *testing.T) {
+	for _, families := range [][]string{{"4", "6"}, {"6", "4"}} {
+		t.Run(strings.Join(families, ""), func(t *testing.T) {
 			h := suite.Test(t)
-			v4, v6 := dualStack(h, first6)
-			port := free(h)
+			v4, v6 := network(h, families...)
+			port, port6 := free(h), free(h)
+			gateway6 := v6.Addr().Next().String()
 			server := h.Pod(harness.OwnNetwork, func(c *runtimeapi.PodSandboxConfig) {
-				c.PortMappings = []*runtimeapi.PortMapping{{ContainerPort: 80, HostPort: port}}
+				c.PortMappings = []*runtimeapi.PortMapping{{ContainerPort: 80, HostPort: port}, {ContainerPort: 80, HostPort: port6, HostIp: gateway6}}
 			})
 			status := server.Status().GetNetwork()
 			// IPv4 first, whatever the plugins say first; the kubelet puts them into
@@ -118,7 +125,11 @@ func TestDualStack(t *testing.T) {
 			}
 			getSoon(h, fmt.Sprintf("http://127.0.0.1:%d/", port), "both\n")
 			// IPv6 has no way from ::1 into a pod; another address of the host will do.
-			getSoon(h, fmt.Sprintf("http://[%s]:%d/", v6.Addr().Next(), port), "both\n")
+			getSoon(h, fmt.Sprintf("http://[%s]:%d/", gateway6, port), "both\n")
+			getSoon(h, fmt.Sprintf("http://[%s]:%d/", gateway6, port6), "both\n")
+			if got, err := get(fmt.Sprintf("http://127.0.0.1:%d/", port6)); err == nil {
+				t.Errorf("a port of %s answers at 127.0.0.1: %q", gateway6, got)
+			}
 			name := server.Config.GetHostname()
 			hosts := server.Output(harness.Say("cat /etc/hosts"))
 			if !strings.Contains(hosts, ip4+"\t"+name+"\n") || !strings.Contains(hosts, ip6+"\t"+name+"\n") {
@@ -134,5 +145,20 @@ func TestDualStack(t *testing.T) {
 				t.Errorf("of a stopped pod: %v", got)
 			}
 		})
+	}
+}
+
+// A cluster of IPv6 alone.
+func TestOnlyIPv6(t *testing.T) {
+	h := suite.Test(t)
+	_, v6 := network(h, "6")
+	pod := h.Pod(harness.OwnNetwork)
+	status := pod.Status().GetNetwork()
+	if len(status.GetAdditionalIps()) != 0 || !v6.Contains(netip.MustParseAddr(status.GetIp())) {
+		t.Fatalf("addresses %v, want one of %s", status, v6)
+	}
+	pod.Start(harness.Say("serve :80 six"))
+	if got := h.Pod(harness.OwnNetwork).Output(harness.Args("get", "http://["+status.GetIp()+"]/")); got != "six\n" {
+		t.Errorf("got %q", got)
 	}
 }
