@@ -144,9 +144,13 @@ func TestStats(t *testing.T) {
 	h := suite.Test(t)
 	c := h.Pod().Start(harness.Say("spin 200ms + alloc 20 + fill /tmp/data 3 + print done + sleep"))
 	c.WaitLog("done")
-	answer, err := h.ContainerStats(h.Ctx, &runtimeapi.ContainerStatsRequest{ContainerId: c.ID})
-	h.Must(err)
-	stats := answer.GetStats()
+	var stats *runtimeapi.ContainerStats
+	harness.Eventually(t, "the layer is measured", func() bool {
+		answer, err := h.ContainerStats(h.Ctx, &runtimeapi.ContainerStatsRequest{ContainerId: c.ID})
+		h.Must(err)
+		stats = answer.GetStats()
+		return stats.GetWritableLayer().GetUsedBytes() != nil
+	})
 	if got := stats.GetCpu().GetUsageCoreNanoSeconds().GetValue(); got < 150e6 {
 		t.Errorf("cpu: %d ns", got)
 	}
