@@ -49,7 +49,7 @@ func newWorld(t *testing.T, mirror string, gates ...string) *world {
 		t.Fatalf("build the kubelet: %v", err)
 	}
 	w := &world{t: t, dir: dir, port: freePort(t)}
-	w.client = http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
+	w.client = http.Client{Timeout: node.Patience(2 * time.Second), Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the kubelet's own certificate, on loopback
 	}}
 	config := fmt.Sprintf(kubeletConfig, dir, w.port)
@@ -72,7 +72,7 @@ func newWorld(t *testing.T, mirror string, gates ...string) *world {
 	}
 	t.Cleanup(w.end)
 	said := func() string { body, _ := os.ReadFile(out.Name()); return string(body) }
-	for end := time.Now().Add(time.Minute); !strings.HasSuffix(said(), "up\n"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(time.Minute)); !strings.HasSuffix(said(), "up\n"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the node is not up: %s", said())
 		}
@@ -205,7 +205,7 @@ func (w *world) figure(name string) float64 {
 func (w *world) await(what string, wanted func(ready bool, c map[string]container) bool) map[string]container {
 	w.t.Helper()
 	var last map[string]container
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(time.Minute)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var ready bool
 		if ready, last = w.containers(); wanted(ready, last) {
 			return last
@@ -251,7 +251,7 @@ func (w *world) drain() {
 		return
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(time.Minute))
 	defer cancel()
 	if err := client.Drain(ctx); err != nil {
 		w.t.Error(err)

@@ -51,6 +51,22 @@ var kernelCommands = map[string]command{
 		return err
 	},
 	// uname is what the localhost profile of the tests refuses.
+	// hugepages N maps and touches N pages of 2 MiB.
+	"hugepages": func(args []string) error {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		b, err := unix.Mmap(-1, 0, n<<21, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB)
+		if err != nil {
+			return err
+		}
+		for i := 0; i < len(b); i += 1 << 21 {
+			b[i] = 1
+		}
+		fmt.Println("holding", n)
+		return nil
+	},
 	"uname": func([]string) error {
 		var u unix.Utsname
 		err := unix.Uname(&u)

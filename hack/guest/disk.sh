@@ -1,7 +1,7 @@
 # Sourced by guest.sh: the disk of a guest machine.
 
 # Programs of this machine that the guest has, too. What they are linked to comes along.
-guest_programs=(bash env id readlink dirname sed cat flock unshare sleep tail mkdir swapon swapoff ip iptables iptables-save iptables-restore)
+guest_programs=(bash env id readlink dirname sed cat flock unshare nsenter mount umount sleep tail mkdir swapon swapoff ip iptables iptables-save iptables-restore)
 
 # make_disk KERNEL WORK PACKAGE[:RUN]... makes WORK/root.img and WORK/swap.img; the file /varve/jobs tells init what to run.
 make_disk() {
@@ -100,6 +100,8 @@ tests() {
 		dir=$PWD/$name
 		mkdir -p "$root$dir"
 		[ ! -d "$dir/testdata" ] || cp -a "$dir/testdata" "$root$dir/"
+		cp -a "$dir"/*.sh "$root$dir/" 2>/dev/null || true
+		[ "$pkg" != ./e2e/kubelet ] || cp "$(hack/kubelet-build.sh)" "$root/varve/bin/kubelet"
 		CGO_ENABLED=0 go test -c -ldflags '-s -w' -o "$root/varve/${name//\//.}.test" "$pkg"
 		printf '{"Name":"%s","Dir":"%s","Argv":["/varve/%s.test","-test.v","-test.timeout=9m","-test.run=%s"]}\n' \
 			"$name" "$dir" "${name//\//.}" "$run" >>"$root/varve/jobs"

@@ -24,6 +24,14 @@ func TestMembership(t *testing.T) {
 	if got := c.Exec("cat /proc/self/cgroup"); !strings.HasPrefix(got, "0::/") || strings.Contains(got, "..") {
 		t.Errorf("an exec is in %s", got)
 	}
+	// Its own limits are what it sees of the machine's groups, and it cannot write them.
+	c = h.Pod().Start(harness.Say("sleep"), harness.Resources(&limits{MemoryLimitInBytes: 48 << 20}))
+	if got := c.Exec("cat /sys/fs/cgroup/memory.max"); got != fmt.Sprintln(48<<20) {
+		t.Errorf("the container's own limit reads %s", got)
+	}
+	if answer, err := c.TryExec(0, "write", "/sys/fs/cgroup/memory.max", "max"); err == nil && answer.GetExitCode() == 0 {
+		t.Error("the container can lift its own limit")
+	}
 	body, err := os.ReadFile(filepath.Join(root, h.Node.CgroupParent, "cgroup.subtree_control"))
 	h.Must(err)
 	have, err := os.ReadFile(root + "/cgroup.controllers")

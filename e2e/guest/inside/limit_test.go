@@ -137,6 +137,28 @@ func TestSwapIsUsed(t *testing.T) {
 	}
 }
 
+// Huge pages are there for whom they were asked for, and none above the limit.
+// A kernel without them has no controller either, and says so.
+func TestHugePages(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod()
+	two := harness.Resources(&limits{HugepageLimits: []*runtimeapi.HugepageLimit{{PageSize: "2MB", Limit: 4 << 20}}})
+	if !there("/sys/kernel/mm/hugepages/hugepages-2048kB") {
+		c := pod.Create(harness.Say("sleep"), two)
+		h.WantCode(c.TryStart(), codes.FailedPrecondition, "hugetlb")
+		return
+	}
+	c := pod.Start(harness.Say("sleep"), two)
+	if got := c.Exec("hugepages 2"); got != "holding 2\n" {
+		t.Errorf("two pages of two: %q", got)
+	}
+	answer, err := c.TryExec(0, "hugepages", "3")
+	h.Must(err)
+	if answer.GetExitCode() == 0 {
+		t.Error("three pages of two")
+	}
+}
+
 // The kubelet's answer to a resize that does not fit must come before the
 // kernel's, which is a kill.
 func TestResizeBelowUse(t *testing.T) {
