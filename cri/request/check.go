@@ -35,6 +35,8 @@ func Check(req any) error {
 		return firstOf(notNegative("timeout", r.GetTimeout()), command("cmd", r.GetCmd()))
 	case *runtimeapi.ExecRequest:
 		return command("cmd", r.GetCmd())
+	case *runtimeapi.PortForwardRequest:
+		return forwarded(r.GetPort())
 	case *runtimeapi.UpdateContainerResourcesRequest:
 		if r.GetWindows() != nil {
 			return invalid("windows", "this is a Linux node")
@@ -58,6 +60,15 @@ func firstOf(errs ...error) error {
 func notNegative(field string, v int64) error {
 	if v < 0 {
 		return invalid(field, "%d is negative", v)
+	}
+	return nil
+}
+
+func forwarded(ports []int32) error {
+	for i, p := range ports {
+		if p < 1 || p > 65535 {
+			return invalid(fmt.Sprintf("port[%d]", i), "%d is not a port", p)
+		}
 	}
 	return nil
 }

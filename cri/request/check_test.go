@@ -92,6 +92,7 @@ func TestRefused(t *testing.T) {
 		"update's score":            {set(&runtimeapi.UpdateContainerResourcesRequest{}, "linux.oom_score_adj", -1001), "linux.oom_score_adj"},
 		"update for another system": {set(&runtimeapi.UpdateContainerResourcesRequest{}, "windows", nil), "windows"},
 		"update of a pod":           {set(&runtimeapi.UpdatePodSandboxResourcesRequest{}, "overhead.cpu_period", -1), "overhead.cpu_period"},
+		"port to forward":           {set(&runtimeapi.PortForwardRequest{}, "port[1]", 80, "port[0]", 0), "port[0]"},
 		"token of two lines":        {set(&runtimeapi.PullImageRequest{}, "auth.registry_token", "a\nX-Evil: 1"), "auth.registry_token"},
 		"pull for a pod":            {set(&runtimeapi.PullImageRequest{}, "sandbox_config.metadata.name", "a/b"), "sandbox_config.metadata.name"},
 	} {

@@ -139,6 +139,19 @@ var badOthers = map[string]map[string]bad{
 		"no id": no("container_id", ""), "not there": {[]any{"container_id", "nosuch"}, codes.NotFound, []string{"nosuch"}},
 		"no command": no("cmd", hostile.Absent), "NUL": no("cmd[1]", "a\x00"), "before it was asked": no("timeout", -1),
 	},
+	"Exec": {
+		"no id": no("container_id", ""), "not there": {[]any{"container_id", "nosuch"}, codes.NotFound, []string{"nosuch"}},
+		"no command": no("cmd", hostile.Absent), "NUL": no("cmd[1]", "a\x00"),
+		"terminal and errors apart": no("stderr", true, "tty", true), "no streams": no("stdout", false),
+	},
+	"Attach": {
+		"no id": no("container_id", ""), "not there": {[]any{"container_id", "nosuch"}, codes.NotFound, []string{"nosuch"}},
+		"terminal that is not": no("tty", true), "input that is not": no("stdin", true), "no streams": no("stdout", false),
+	},
+	"PortForward": {
+		"no id": no("pod_sandbox_id", ""), "not there": {[]any{"pod_sandbox_id", "nosuch"}, codes.NotFound, []string{"nosuch"}},
+		"port below": no("port[0]", -1), "port above": no("port[1]", 65536, "port[0]", 80),
+	},
 	"ReopenContainerLog":  {"no id": no("container_id", ""), "not there": {[]any{"container_id", "nosuch"}, codes.NotFound, []string{"nosuch"}}},
 	"UpdateRuntimeConfig": {"no range": no("runtime_config.network_config.pod_cidr", "10.0.0.1"), "two lines": no("runtime_config.network_config.pod_cidr", "10.0.0.0/8\n")},
 	"PullImage": {

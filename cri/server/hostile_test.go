@@ -44,6 +44,11 @@ func newStage(t testing.TB) *stage {
 	if s.created, err = s.create(s.pod, s.podConfig, containerConfig(s.podConfig, "created", "sleep")); err != nil {
 		t.Fatal(err)
 	}
+	c, err := s.s.table.findContainer(s.created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-c.group.Load().done // its cgroup is made in the background
 	return s
 }
 
