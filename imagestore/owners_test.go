@@ -119,6 +119,19 @@ func TestOwnersOfASpare(t *testing.T) {
 	if _, ok := s.spares.mounted.Load("second"); ok {
 		t.Error("the spare's root is still there")
 	}
+	waitFor(t, func() bool { return s.spares.waiting(image.ID) == 1 })
+	if err := s.CreateBareRW("third", image.ID); err != nil {
+		t.Fatal(err)
+	}
+	bare, err := s.MountRWAs("third", mappedTo(t, 300000), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bare.Close()
+	shownAs(t, bare, "b", 300000, 301000)
+	if n := s.spares.waiting(image.ID); n != 1 {
+		t.Errorf("%d spares wait", n)
+	}
 }
 
 func TestTryOwners(t *testing.T) {

@@ -45,6 +45,16 @@ type lease struct {
 // stay until RemoveRW, also when the images are removed, and over restarts. Doing
 // it again for the same images is no error.
 func (s *Store) CreateRW(id, imageID string, volumes ...string) error {
+	return s.createRW(id, imageID, volumes, s.spares.take)
+}
+
+// CreateBareRW is CreateRW for who is going to ask for a mount with other owners or
+// a label: none of those that wait mounted is like that.
+func (s *Store) CreateBareRW(id, imageID string, volumes ...string) error {
+	return s.createRW(id, imageID, volumes, func(digest.Digest) *spare { return nil })
+}
+
+func (s *Store) createRW(id, imageID string, volumes []string, waiting func(digest.Digest) *spare) error {
 	if !validID.MatchString(id) {
 		return fmt.Errorf("read-write layer %q: the id is not a name", id)
 	}
@@ -56,7 +66,7 @@ func (s *Store) CreateRW(id, imageID string, volumes ...string) error {
 		<-l.made
 		return l.err
 	}
-	if l.err = s.makeRW(id, l.images); l.err != nil {
+	if l.err = s.makeRW(id, l.images, waiting); l.err != nil {
 		l.err = s.named("read-write layer "+id, l.err)
 		s.giveBack(id)
 	}
@@ -66,8 +76,8 @@ func (s *Store) CreateRW(id, imageID string, volumes ...string) error {
 
 // makeRW makes the directory: seven system calls, none of which waits for the
 // disk, and one for each volume. Of a spare it takes two.
-func (s *Store) makeRW(id string, images []digest.Digest) error {
-	one := s.spares.take(images[0])
+func (s *Store) makeRW(id string, images []digest.Digest, waiting func(digest.Digest) *spare) error {
+	one := waiting(images[0])
 	dir := s.path("rw", newPrefix+id)
 	if one != nil {
 		dir = one.dir

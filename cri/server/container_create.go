@@ -176,12 +176,17 @@ func (r *create) forget(context.Context) error {
 
 func (r *create) layer(context.Context) error {
 	var volumes []string
-	for _, v := range r.c.ready.Load().plan.Volumes {
+	pl := r.c.ready.Load().plan
+	for _, v := range pl.Volumes {
 		if v.ImageID != "" {
 			volumes = append(volumes, v.ImageID)
 		}
 	}
-	err := r.s.images.CreateRW(r.c.id, r.image.ID, volumes...)
+	create := r.s.images.CreateRW
+	if len(pl.Spec.Linux.UIDMappings) > 0 || pl.Spec.Linux.MountLabel != "" {
+		create = r.s.images.CreateBareRW
+	}
+	err := create(r.c.id, r.image.ID, volumes...)
 	if errors.Is(err, imagestore.ErrNotFound) {
 		err = coded(codes.NotFound, "removed meanwhile: %w", err)
 	}
