@@ -27,7 +27,7 @@ func (s *Store) owners(as *Owners) *layer.Owners {
 // store is; nil when it can. It mounts one of each format.
 func (s *Store) TryOwners(as *Owners) error {
 	for name, driver := range s.formats.drivers {
-		if err := driver.TryOwners(s.path("scratch"), s.owners(as)); err != nil {
+		if err := driver.TryOwners(s.path("tmp"), s.owners(as)); err != nil {
 			return fmt.Errorf("layer format %s: %w", name, err)
 		}
 	}

@@ -147,7 +147,7 @@ func TestTryOwners(t *testing.T) {
 	if err := s.TryOwners(&Owners{Namespace: ns}); err == nil {
 		t.Error("the host's own user namespace was taken")
 	}
-	if left, err := filepath.Glob(s.path("scratch", "probe-owners*")); len(left) > 0 || err != nil {
+	if left, err := filepath.Glob(s.path("tmp", "probe-owners*")); len(left) > 0 || err != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }

@@ -36,7 +36,7 @@ func (s *Server) RunPodSandbox(ctx context.Context, req *runtimeapi.RunPodSandbo
 		return nil, err
 	}
 	if pl.UserNS != nil {
-		if err := s.userns(); err != nil {
+		if err := s.userns.check(); err != nil {
 			return nil, coded(codes.FailedPrecondition, "this node has no user namespaces for pods: %w", err)
 		}
 	}

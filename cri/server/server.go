@@ -52,7 +52,7 @@ type Server struct {
 	cfg      *config.Config // at the start; what may change since is in settings
 	settings atomic.Pointer[settings]
 	images   *imagestore.Store
-	userns   func() error // why this node has no user namespaces for pods
+	userns   *usernsProbe
 	launcher *shim.Launcher
 	spaces   *namespace.Pool
 	net      *network.Network
@@ -87,7 +87,7 @@ func New(o Options) (*Server, error) {
 		cfg: o.Config, images: o.Images, launcher: o.Launcher, net: o.Network,
 		version: o.Version, records: records, begun: time.Now(), stats: stats.NewReader(o.Config.RootDir, o.Images.UsageRW), settled: make(chan struct{}),
 	}
-	s.userns = tryUserNamespaces(o.Images)
+	s.userns = newUsernsProbe(o.Images)
 	if err := s.Reload(o.Config, o.Host); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 		}},
 		Features: &runtimeapi.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
 	}
-	userns := s.userns()
+	userns := s.userns.check()
 	resp.Features.UserNamespacesHostNetwork = userns == nil
 	for _, name := range s.conf().HandlerNames() {
 		resp.RuntimeHandlers = append(resp.RuntimeHandlers, &runtimeapi.RuntimeHandler{

@@ -3,7 +3,8 @@ package server
 import (
 	"fmt"
 	"os"
-	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/imagestore"
@@ -37,11 +38,35 @@ func (s *Server) owners(p *pod) (as *imagestore.Owners, done func(), err error) 
 	return as, func() { _ = f.Close() }, nil
 }
 
-// tryUserNamespaces says why this node can have no pods with user namespaces;
-// nil when it can. It is asked of the kernel, once, by making one and mounting a
-// root for it.
-func tryUserNamespaces(images *imagestore.Store) func() error {
-	return sync.OnceValue(func() error {
+// usernsProbe knows whether this node can have pods with user namespaces. It asks
+// the kernel, by making one and mounting a root for it. What it can it can for ever;
+// what it cannot, for want of memory, disk or namespaces, may be otherwise soon.
+type usernsProbe struct {
+	try  func() error
+	last atomic.Pointer[usernsAnswer]
+}
+
+type usernsAnswer struct {
+	err error
+	at  time.Time
+}
+
+// usernsPatience is how long a failure is believed.
+const usernsPatience = time.Minute
+
+// check says why not; nil when it can. Two at the same time both try, rather than
+// one waiting for the other.
+func (p *usernsProbe) check() error {
+	if a := p.last.Load(); a != nil && (a.err == nil || time.Since(a.at) < usernsPatience) {
+		return a.err
+	}
+	a := &usernsAnswer{err: p.try(), at: time.Now()}
+	p.last.Store(a)
+	return a.err
+}
+
+func newUsernsProbe(images *imagestore.Store) *usernsProbe {
+	return &usernsProbe{try: func() error {
 		const first = 1 << 16 // any id that is not 0
 		ids := []idmap.Range{{Outside: first, Length: 1 << 16}}
 		f, err := idmap.Namespace(ids, ids)
@@ -50,5 +75,5 @@ func tryUserNamespaces(images *imagestore.Store) func() error {
 		}
 		defer f.Close()
 		return images.TryOwners(&imagestore.Owners{Namespace: f, UID: first, GID: first})
-	})
+	}}
 }

@@ -38,9 +38,12 @@ func (d *Driver) probe(scratch string) error {
 
 // TryOwners implements layer.Driver.
 func (d *Driver) TryOwners(dir string, o *layer.Owners) error {
-	dir = filepath.Join(dir, "probe-owners-erofs")
+	dir, err := os.MkdirTemp(dir, "probe-owners-")
+	if err != nil {
+		return err
+	}
 	defer os.RemoveAll(dir)
-	if err := errors.Join(os.RemoveAll(dir), makeProbe(dir)); err != nil {
+	if err := makeProbe(dir); err != nil {
 		return err
 	}
 	return d.tryStack(dir, o)

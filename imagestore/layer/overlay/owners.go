@@ -112,11 +112,13 @@ func openBelow(tree *os.File, top, dir string) (int, error) {
 
 // TryOwners implements layer.Driver: a root is mounted, and a file made in it.
 func (d *Driver) TryOwners(dir string, o *layer.Owners) error {
-	dir = filepath.Join(dir, "probe-owners-overlay")
+	dir, err := os.MkdirTemp(dir, "probe-owners-")
+	if err != nil {
+		return err
+	}
 	defer os.RemoveAll(dir)
 	s := layer.Stack{Base: filepath.Join(dir, "base"), Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work"), Owners: o}
-	err := os.RemoveAll(dir)
-	for _, d := range []string{dir, s.Base, s.Upper, s.Work} {
+	for _, d := range []string{s.Base, s.Upper, s.Work} {
 		err = errors.Join(err, os.Mkdir(d, 0o700))
 	}
 	if err != nil {
