@@ -267,6 +267,8 @@ func TestSeccompProfilesThatAreNoGood(t *testing.T) {
 func TestPrivileged(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod(harness.OwnNetwork, func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
+	host, err := os.ReadDir("/dev")
+	h.Must(err)
 	c := pod.Start(harness.Say("sleep"), harness.Security(func(s *securityContext) {
 		s.Privileged = true
 		s.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
@@ -295,9 +297,7 @@ func TestPrivileged(t *testing.T) {
 			t.Errorf("covered: %s", line)
 		}
 	}
-	c.Exec("mknod /tmp/fuse 10 229 + openfor r /tmp/fuse + openfor w /dev/full") // 6
-	host, err := os.ReadDir("/dev")
-	h.Must(err)
+	c.Exec("mknod /tmp/kmsg 1 11 + openfor w /tmp/kmsg + openfor w /dev/full") // 6
 	there := c.Exec("ls /dev") // 7
 	for _, e := range host {
 		if e.Type()&os.ModeDevice != 0 && e.Name() != "console" && e.Name() != "ptmx" && !strings.Contains("\n"+there, "\n"+e.Name()+"\n") {
@@ -349,6 +349,16 @@ func TestAppArmor(t *testing.T) {
 	}
 	if got := pod.Output(harness.Say("cat /proc/self/attr/current")); got != "varve-default (enforce)\n" {
 		t.Errorf("without a word: %q", got)
+	}
+	// A pod of the restricted kind: none of it keeps the profile from being set.
+	restricted := pod.Start(harness.Say("sleep"), harness.Security(func(s *securityContext) {
+		s.RunAsUser, s.NoNewPrivs = number(1234), true
+		s.Capabilities = &runtimeapi.Capability{DropCapabilities: []string{"ALL"}}
+		s.Seccomp = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
+		s.Apparmor = &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault}
+	}))
+	if got := restricted.Exec("cat /proc/1/attr/current /proc/self/attr/current"); got != strings.Repeat("varve-default (enforce)\n", 2) {
+		t.Errorf("restricted: %q", got)
 	}
 }
 

@@ -93,8 +93,7 @@ func mount(field string, in *specs.Mount) (plan.Mount, error) {
 	if err := absolute(field+".destination", in.Destination); err != nil {
 		return m, err
 	}
-	switch {
-	case m.Target == "/":
+	if m.Target == "/" {
 		return m, fmt.Errorf("%s.destination: %q is the root itself", field, in.Destination)
 	}
 	if slices.Contains(in.Options, "bind") || slices.Contains(in.Options, "rbind") || m.Type == "none" {
