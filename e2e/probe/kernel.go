@@ -39,6 +39,22 @@ var kernelCommands = map[string]command{
 		minor, _ := strconv.Atoi(args[2])
 		return unix.Mknod(args[0], unix.S_IFCHR|0o666, int(unix.Mkdev(uint32(major), uint32(minor))))
 	},
+	// huge N takes N pages of 2 MiB and touches them.
+	"huge": func(args []string) error {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		const size = 2 << 20
+		pages, err := unix.Mmap(-1, 0, n*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_HUGETLB)
+		if err != nil {
+			return err
+		}
+		for i := range n {
+			pages[i*size] = 1
+		}
+		return nil
+	},
 	// mount TARGET mounts a tmpfs there.
 	"mount":       func(args []string) error { return unix.Mount("none", args[0], "tmpfs", 0, "") },
 	"umount":      func(args []string) error { return unix.Unmount(args[0], unix.MNT_DETACH) },
