@@ -3,6 +3,7 @@ package namespace
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -117,6 +118,10 @@ func setSysctls(s Spec) (err error) {
 		return &os.PathError{Op: "open", Path: "/proc/sys", Err: err}
 	}
 	defer unix.Close(root)
+	files, err := s.sysctlFiles()
+	if err != nil {
+		return err
+	}
 	if s.User != nil {
 		// Those of an IPC namespace are written by who is root in it, and by nobody
 		// else whatever capabilities he has (Linux 6.8, ipc/ipc_sysctl.c).
@@ -129,21 +134,32 @@ func setSysctls(s Spec) (err error) {
 			}
 		}()
 	}
-	keys := make([]string, 0, len(s.Sysctls))
-	for key := range s.Sysctls {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		file, err := sysctlPath(key, s.Sysctls[key], s)
-		if err != nil {
-			return err
-		}
-		if err := writeSysctl(root, file, s.Sysctls[key]); err != nil {
+	for _, key := range slices.Sorted(maps.Keys(files)) {
+		if err := writeSysctl(root, files[key], s.Sysctls[key]); err != nil {
 			return &SysctlError{key, err}
 		}
 	}
 	return nil
+}
+
+// sysctlFiles returns the file of each sysctl that is to be written. The domain
+// name is set by the call for it: unlike the others its file belongs to the host's
+// root in every namespace.
+func (s Spec) sysctlFiles() (map[string]string, error) {
+	files := make(map[string]string, len(s.Sysctls))
+	for _, key := range slices.Sorted(maps.Keys(s.Sysctls)) {
+		value := s.Sysctls[key]
+		file, err := sysctlPath(key, value, s)
+		if err != nil {
+			return nil, err
+		}
+		if file != "kernel/domainname" {
+			files[key] = file
+		} else if err := unix.Setdomainname([]byte(value)); err != nil {
+			return nil, &SysctlError{key, err}
+		}
+	}
+	return files, nil
 }
 
 // writeSysctl writes one file below /proc/sys in one call.

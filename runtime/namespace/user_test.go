@@ -40,7 +40,7 @@ func open(t *testing.T, file string) int {
 func TestPinUser(t *testing.T) {
 	s := all()
 	s.User, s.Hostname = mapped(100000, 65536), "mapped"
-	s.Sysctls = map[string]string{"net.ipv4.ip_local_port_range": "2000 3000", "kernel.shmmni": "77", "fs.mqueue.msg_max": "5"}
+	s.Sysctls = map[string]string{"net.ipv4.ip_local_port_range": "2000 3000", "kernel.shmmni": "77", "fs.mqueue.msg_max": "5", "kernel.domainname": "example.org"}
 	p := pin(t, s)
 	if names, err := list(p.Dir); err != nil || fmt.Sprint(names) != "[net ipc uts user]" {
 		t.Errorf("list: %v, %v", names, err)
