@@ -13,7 +13,7 @@ func (s *Server) getOperations(w http.ResponseWriter, _ *http.Request) error {
 	all := wire.Operations{Operations: []wire.Operation{}}
 	for _, l := range s.Live() {
 		all.Operations = append(all.Operations, wire.Operation{
-			Verb: l.Verb, Object: l.Object, ID: l.ID, Step: l.Step, Index: l.Index, Steps: l.Steps, Undoing: l.Undoing, Since: l.Since,
+			Verb: l.Verb, Object: l.Object, ID: l.ID, Step: l.Step, Detail: l.Detail, Index: l.Index, Steps: l.Steps, Undoing: l.Undoing, Since: l.Since,
 		})
 	}
 	for _, p := range s.Store.Pulls().List() {

@@ -50,7 +50,7 @@ func (d *Book) work() {
 			err := d.Pay(ctx, id)
 			cancel()
 			if err != nil {
-				klog.ErrorS(err, "Network detach is tried again later", "pod", id, "in", wait)
+				klog.ErrorS(err, "Network detach is tried again later", "podID", id, "in", wait)
 				continue
 			}
 			d.mu.Lock()

@@ -72,7 +72,7 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 	if err != nil {
 		return nil, late(ctx, opt.Operation, begin, err) // plan.Code knows the store's errors
 	}
-	klog.InfoS("Image pulled", "image", ref, "id", img.ID, "size", img.Size, "took", time.Since(begin).Round(time.Millisecond))
+	klog.FromContext(ctx).Info("Image pulled", "image", ref, "id", img.ID, "size", img.Size, "took", time.Since(begin).Round(time.Millisecond))
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil
 }
 

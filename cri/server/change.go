@@ -1,7 +1,7 @@
 package server
 
 import (
-	"k8s.io/klog/v2"
+	"context"
 
 	"github.com/varve-cri/varve/cri/record"
 )
@@ -41,7 +41,7 @@ func (s *Server) changePod(p *pod, how durability, event func(*record.Pod) error
 			if how == mustSave {
 				return err
 			}
-			klog.ErrorS(err, "State is not on record", "pod", p.id, "state", r.State)
+			p.log(context.Background()).Error(err, "State is not on record", "state", r.State)
 		}
 	}
 	p.rec.Store(r)
@@ -68,7 +68,7 @@ func (s *Server) changeContainer(c *container, how durability, event func(*recor
 			if how == mustSave {
 				return err
 			}
-			klog.ErrorS(err, "State is not on record", "container", c.id, "state", r.State)
+			c.log(context.Background()).Error(err, "State is not on record", "state", r.State)
 		}
 	}
 	c.rec.Store(r)
@@ -83,7 +83,7 @@ func (s *Server) saveContainer(c *container) {
 		return
 	}
 	if err := s.records.SaveContainer(c.rec.Load()); err != nil {
-		klog.ErrorS(err, "State is not on record", "container", c.id, "state", c.rec.Load().State)
+		c.log(context.Background()).Error(err, "State is not on record", "state", c.rec.Load().State)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/logdir"
 	"github.com/varve-cri/varve/cri/plan"
@@ -129,14 +128,14 @@ func (r *create) resolve(context.Context) error {
 	return r.s.resolveVolumes(rec)
 }
 
-func (r *create) plan(context.Context) error {
+func (r *create) plan(ctx context.Context) error {
 	rec := r.c.rec.Load()
 	pr, err := r.s.prepare(r.c.pod, rec, r.image)
 	if err != nil {
 		return err
 	}
 	for _, n := range pr.plan.Notes {
-		klog.InfoS("Container is degraded by configuration", "container", rec.ID, "note", n)
+		r.c.log(ctx).Info("Container is degraded by configuration", "note", n)
 	}
 	rec.LogPath, rec.Mounts, rec.StopSig = pr.plan.LogPath, pr.plan.Mounts, int32(pr.plan.StopSignal.Number)
 	rec.User = plan.RecordUser(pr.plan.User)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/step"
@@ -43,12 +42,12 @@ func (s *Server) watch(c *container, client *shim.Client) {
 func (s *Server) orphaned(c *container) {
 	group := cgroup.Open(c.rec.Load().Cgroup)
 	if err := group.Kill(); err != nil {
-		klog.ErrorS(err, "Container without a shim is not killed", "container", c.id)
+		c.log(context.Background()).Error(err, "Container without a shim is not killed")
 	}
 	// With the group its last process is gone: whoever reads of the exit may
 	// start another container in its place.
 	if err := group.Remove(); err != nil {
-		klog.ErrorS(err, "Container without a shim is killed, but not gone", "container", c.id)
+		c.log(context.Background()).Error(err, "Container without a shim is killed, but not gone")
 	}
 	s.ended(c, record.Exit{Code: 137, At: time.Now(), Message: "its shim was killed, so the container was killed too"})
 }
@@ -60,7 +59,7 @@ func (s *Server) ended(c *container, e record.Exit) {
 	group := cgroup.Open(rec.Cgroup)
 	if sharesPID(c.pod.rec.Load(), rec) {
 		if err := group.Kill(); err != nil {
-			klog.ErrorS(err, "Remaining processes are not killed", "container", c.id)
+			c.log(context.Background()).Error(err, "Remaining processes are not killed")
 		}
 	}
 	if e.OOM {
@@ -69,7 +68,7 @@ func (s *Server) ended(c *container, e record.Exit) {
 	// The exit is shown also when it cannot be written: the shim has it on
 	// record as well.
 	if err := s.changeContainer(c, tryToSave, func(r *record.Container) error { return r.Exit(e) }); err != nil && !isNotFound(err) {
-		klog.ErrorS(err, "Exit ignored", "container", c.id)
+		c.log(context.Background()).Error(err, "Exit ignored")
 	}
 	c.client.Store(nil)
 	c.proc.Store(nil)
@@ -78,7 +77,7 @@ func (s *Server) ended(c *container, e record.Exit) {
 	c.exited.close()
 	c.gauge.Close()
 	if err := group.Remove(); err != nil {
-		klog.ErrorS(err, "Cgroup of an exited container is left until it is removed", "container", c.id)
+		c.log(context.Background()).Error(err, "Cgroup of an exited container is left until it is removed")
 	}
 	c.tidied.close()
 }
@@ -156,7 +155,7 @@ func (c *container) ask(ctx context.Context, patience time.Duration) error {
 	}
 	if err := signal(ctx, client, unix.Signal(rec.StopSig), patience); err != nil {
 		c.asked.Store(false)
-		klog.V(2).InfoS("Stop signal was not taken", "container", c.id, "err", err)
+		c.log(ctx).V(2).Info("Stop signal was not taken", "err", err)
 	}
 	return c.wait(ctx, patience)
 }
@@ -193,7 +192,7 @@ func (s *Server) kill(ctx context.Context, c *container) error {
 	}
 	err := signal(ctx, client, unix.SIGKILL, killPatience)
 	if err != nil && !errors.Is(err, shim.ErrExited) && !errors.Is(err, shim.ErrGone) {
-		klog.V(2).InfoS("Shim did not take a kill", "container", c.id, "err", err)
+		c.log(ctx).V(2).Info("Shim did not take a kill", "err", err)
 	}
 	if err := c.wait(ctx, killPatience); err != nil || !alive(c.rec.Load()) {
 		return err
@@ -206,7 +205,7 @@ func (s *Server) kill(ctx context.Context, c *container) error {
 	}
 	// Nothing is left that runs, and its shim does not say so.
 	step.Note(ctx, fmt.Sprintf("shim %d, which does not answer", client.PID()))
-	klog.ErrorS(nil, "Shim does not tell of an exit and is killed", "container", c.id, "shim", client.PID())
+	c.log(ctx).Error(nil, "Shim does not tell of an exit and is killed", "shim", client.PID())
 	if err := client.Kill(); err != nil {
 		return fmt.Errorf("container %s: kill its shim: %w", c.id, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/logdir"
 	"github.com/varve-cri/varve/cri/plan"
@@ -199,7 +198,7 @@ func (r *start) failed(cause error) {
 		return rec.StartFailed(code, fmt.Sprint(cause), time.Now())
 	})
 	if err != nil {
-		klog.ErrorS(err, "Failed start is not on record", "container", r.c.id)
+		r.c.log(context.Background()).Error(err, "Failed start is not on record")
 	}
 	r.c.ready.Store(nil)
 	r.s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, r.c.id, r.c.pod)

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
@@ -177,14 +176,14 @@ func (s *Server) finishUpdate(c *container) {
 		err = u.publish(ctx)
 	}
 	if err == nil {
-		klog.InfoS("Update that was cut off is finished", "container", c.id)
+		c.log(context.Background()).Info("Update that was cut off is finished")
 		return
 	}
 	back := errors.Join(u.group.Restore(u.before), u.unscore(ctx))
 	if back == nil {
 		back = u.giveUp(ctx)
 	}
-	klog.ErrorS(errors.Join(err, back), "Update that was cut off is taken back", "container", c.id)
+	c.log(context.Background()).Error(errors.Join(err, back), "Update that was cut off is taken back")
 }
 
 // ReopenContainerLog makes the shim go on in a new file at the log's path.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +134,71 @@ func TestShimThatHangs(t *testing.T) {
 	other := n.run(pod, pc, containerConfig(pc, "other", "sleep"))
 	n.stopShim(other)
 	n.s.removePodNow(t, pod)
+}
+
+// stopSpares stops all shims that wait for work, and returns what ends them.
+func (n *node) stopSpares() (end func()) {
+	n.t.Helper()
+	var spares []int
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, list := range lists {
+		body, _ := os.ReadFile(list)
+		for _, word := range strings.Fields(string(body)) {
+			if exe, err := os.Readlink("/proc/" + word + "/exe"); err == nil && strings.HasPrefix(exe, "/memfd:varve-shim") {
+				pid, _ := strconv.Atoi(word)
+				spares = append(spares, pid)
+			}
+		}
+	}
+	signal := func(sig unix.Signal) {
+		for _, pid := range spares {
+			_ = unix.Kill(pid, sig)
+		}
+	}
+	signal(unix.SIGSTOP)
+	return func() { signal(unix.SIGKILL) }
+}
+
+// A start that hangs goes on for a moment, and the container is used up; the next
+// one starts.
+func TestStartThatHangs(t *testing.T) {
+	n := newNode(t)
+	n.pull()
+	pc := podConfig(t)
+	pod := n.pod(pc)
+	id, err := n.create(pod, pc, containerConfig(pc, "main", "sleep"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n.launcher.Waiting() < *n.cfg.Shim.Spares {
+		time.Sleep(time.Millisecond)
+	}
+	end := n.stopSpares()
+	defer end()
+	start := &runtimeapi.StartContainerRequest{ContainerId: id}
+	_, err = n.StartContainer(n.short(), start)
+	want(t, err, codes.DeadlineExceeded, "StartContainer main: launch: still running after ")
+	st := n.exit(id)
+	_, err = n.StartContainer(n.ctx(), start)
+	want(t, err, codes.FailedPrecondition, "Exited")
+	if st.GetReason() != "StartError" || st.GetExitCode() != 128 || !strings.Contains(st.GetMessage(), "launch: still running after ") {
+		t.Errorf("given up: %v", st)
+	}
+	end()
+	for try := range 10 { // a spare may be taken before its end is noticed
+		id, err := n.create(pod, pc, containerConfig(pc, fmt.Sprint("other", try), "sleep"))
+		if err == nil {
+			_, err = n.StartContainer(n.ctx(), &runtimeapi.StartContainerRequest{ContainerId: id})
+		}
+		if err == nil {
+			return
+		}
+		t.Log(err)
+	}
+	t.Error("no container starts any more")
 }
 
 func TestRegistryThatHangs(t *testing.T) {

@@ -83,7 +83,7 @@ func (s *Server) knows(id string) bool {
 
 // groups are the cgroups in which those of pods and containers are.
 func (s *Server) groups() []string {
-	groups := []string{s.cfg.Cgroup.Parent}
+	groups := s.conf().CgroupParents()
 	s.table.eachPod(func(p *pod) { groups = append(groups, p.rec.Load().CgroupParent) })
 	return groups
 }

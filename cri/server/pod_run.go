@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/network"
 	"github.com/varve-cri/varve/cri/plan"
@@ -180,7 +179,7 @@ func (r *podRun) attach(ctx context.Context) error {
 // again in the background; the pod itself can go.
 func (r *podRun) detach(ctx context.Context) error {
 	if err := r.s.net.Detach(ctx, r.pod.id); err != nil {
-		klog.ErrorS(err, "Network detach is tried again later", "pod", r.pod.id)
+		r.pod.log(ctx).Error(err, "Network detach is tried again later")
 		r.s.debts.Owe(r.pod.id)
 	}
 	return nil

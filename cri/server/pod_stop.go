@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/shm"
@@ -126,7 +125,7 @@ func (s *Server) detachPod(ctx context.Context, p *pod, leave bool) error {
 	}
 	s.debts.Owe(p.id)
 	if leave {
-		klog.ErrorS(err, "Network detach is tried again later", "pod", p.id)
+		p.log(ctx).Error(err, "Network detach is tried again later")
 		return nil
 	}
 	return err

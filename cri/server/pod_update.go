@@ -6,7 +6,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
@@ -122,14 +121,14 @@ func (s *Server) finishPodUpdate(p *pod) {
 		err = u.publish(ctx)
 	}
 	if err == nil {
-		klog.InfoS("Update that was cut off is finished", "pod", p.id)
+		p.log(context.Background()).Info("Update that was cut off is finished")
 		return
 	}
 	back := u.restore(ctx)
 	if back == nil {
 		back = u.giveUp(ctx)
 	}
-	klog.ErrorS(errors.Join(err, back), "Update that was cut off is taken back", "pod", p.id)
+	p.log(context.Background()).Error(errors.Join(err, back), "Update that was cut off is taken back")
 }
 
 // limitsOf is what a new pod's own cgroup is limited to; nil when there is

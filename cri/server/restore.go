@@ -57,7 +57,7 @@ func (s *Server) Restore() (<-chan struct{}, error) {
 		c := newContainer(p, r)
 		c.lock <- struct{}{}
 		if err := s.table.addContainer(c); err != nil {
-			klog.ErrorS(err, "Container is not restored", "container", r.ID)
+			klog.ErrorS(err, "Container is not restored", "containerID", r.ID)
 			continue
 		}
 		containers = append(containers, c)
@@ -121,7 +121,7 @@ func (s *Server) adoptContainer(ctx context.Context, c *container) {
 		s.findShim(ctx, c)
 	case record.Exited:
 		if err := cgroup.Open(rec.Cgroup).Remove(); err != nil {
-			klog.ErrorS(err, "Cgroup of an exited container is left until it is removed", "container", c.id)
+			c.log(ctx).Error(err, "Cgroup of an exited container is left until it is removed")
 		}
 		c.exited.close()
 		c.tidied.close()
@@ -152,7 +152,7 @@ func (s *Server) findShim(ctx context.Context, c *container) {
 		s.goneShim(c)
 		return
 	}
-	klog.ErrorS(err, "Shim does not answer", "container", c.id)
+	c.log(ctx).Error(err, "Shim does not answer")
 	_ = s.changeContainer(c, tryToSave, func(r *record.Container) error { return r.Lost("its shim does not answer: " + err.Error()) })
 }
 
@@ -166,12 +166,12 @@ func (s *Server) findStarted(ctx context.Context, c *container) {
 	e, rerr := shim.ReadExit(dir)
 	if err != nil && rerr != nil {
 		if err := cgroup.Open(c.rec.Load().Cgroup).Remove(); err != nil {
-			klog.ErrorS(err, "Cgroup of a start that was cut off is left", "container", c.id)
+			c.log(ctx).Error(err, "Cgroup of a start that was cut off is left")
 		}
 		return
 	}
 	if err := s.changeContainer(c, onlyShow, func(r *record.Container) error { return r.Start() }); err != nil {
-		klog.ErrorS(err, "Container is not restored", "container", c.id)
+		c.log(ctx).Error(err, "Container is not restored")
 	}
 	if err == nil {
 		s.adoptRunning(ctx, c, client)
@@ -189,13 +189,13 @@ func (s *Server) goneShim(c *container) {
 	}
 	group := cgroup.Open(c.rec.Load().Cgroup)
 	if err := errors.Join(group.Kill(), group.Remove()); err != nil {
-		klog.ErrorS(err, "Half-started container is not cleaned", "container", c.id)
+		c.log(context.Background()).Error(err, "Half-started container is not cleaned")
 	}
 	err := s.changeContainer(c, tryToSave, func(r *record.Container) error {
 		return r.StartFailed(128, "the daemon was stopped while it started the container", time.Now())
 	})
 	if err != nil {
-		klog.ErrorS(err, "Failed start is not on record", "container", c.id)
+		c.log(context.Background()).Error(err, "Failed start is not on record")
 	}
 	s.event(runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.id, c.pod)
 	c.exited.close()
@@ -210,7 +210,7 @@ func (s *Server) adoptRunning(ctx context.Context, c *container, client *shim.Cl
 			err = s.changeContainer(c, mustSave, func(r *record.Container) error { return r.Started(st.PID, st.StartedAt) })
 		}
 		if err != nil {
-			klog.ErrorS(err, "Shim does not say its state", "container", c.id)
+			c.log(ctx).Error(err, "Shim does not say its state")
 		}
 	}
 	s.finishUpdate(c)
@@ -225,13 +225,13 @@ func (s *Server) hasLayer(id string) bool { return slices.Contains(s.images.List
 func (s *Server) discard(ctx context.Context, c *container) {
 	c.tidied.close()
 	if err := s.removeContainer(ctx, c); err != nil {
-		klog.ErrorS(err, "Half-made container is not removed", "container", c.id)
+		c.log(ctx).Error(err, "Half-made container is not removed")
 	}
 }
 
 // removeStray removes a container without a pod.
 func (s *Server) removeStray(ctx context.Context, c *container) {
-	klog.InfoS("Container without a pod is removed", "container", c.id, "pod", c.pod.id)
+	c.log(ctx).Info("Container without a pod is removed")
 	rec := c.rec.Load()
 	group := cgroup.Open(rec.Cgroup)
 	err := errors.Join(group.Kill(), group.Remove(), s.images.RemoveRW(c.id))
@@ -239,7 +239,7 @@ func (s *Server) removeStray(ctx context.Context, c *container) {
 		err = errors.Join(err, client.Shutdown(ctx), client.Close())
 	}
 	if err := errors.Join(err, s.forgetContainer(c)); err != nil {
-		klog.ErrorS(err, "Container without a pod is not removed", "container", c.id)
+		c.log(ctx).Error(err, "Container without a pod is not removed")
 	}
 }
 
@@ -260,7 +260,7 @@ func (s *Server) adoptPod(ctx context.Context, p *pod) {
 		}
 	}
 	if err != nil {
-		klog.ErrorS(err, "Pod is not restored whole", "pod", p.id)
+		p.log(ctx).Error(err, "Pod is not restored whole")
 	}
 }
 
@@ -273,7 +273,7 @@ func (s *Server) adoptReady(ctx context.Context, p *pod) error {
 			continue
 		}
 		if err := namespace.Check(dir + name); err != nil {
-			klog.ErrorS(err, "Pod lost a namespace", "pod", p.id)
+			p.log(ctx).Error(err, "Pod lost a namespace")
 			return s.stopPod(ctx, p, "Restore", true)
 		}
 	}
@@ -282,7 +282,7 @@ func (s *Server) adoptReady(ctx context.Context, p *pod) error {
 	}
 	client, err := shim.Dial(ctx, s.pauseDir(p))
 	if err != nil {
-		klog.ErrorS(err, "Pod lost its pause process", "pod", p.id)
+		p.log(ctx).Error(err, "Pod lost its pause process")
 		return s.stopPod(ctx, p, "Restore", true)
 	}
 	p.pause.Store(client)

@@ -58,7 +58,7 @@ func (s *Server) Status(_ context.Context, req *runtimeapi.StatusRequest) (*runt
 func (s *Server) live() []string {
 	out := []string{} // not nil: JSON has a word for that as well
 	for _, l := range s.steps.Live() {
-		out = append(out, fmt.Sprintf("%s %s (%s): %s for %v", l.Verb, l.Object, l.ID, l.Step, l.For.Round(time.Millisecond)))
+		out = append(out, fmt.Sprintf("%s (%s): %s", l.Op, l.ID, l))
 	}
 	return out
 }

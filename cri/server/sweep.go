@@ -97,9 +97,9 @@ func (s *Server) sweep(ctx context.Context, l leftovers) {
 		if _, ok := s.table.containers.Load(id); ok {
 			continue
 		}
-		klog.InfoS("Layer without a container is removed", "container", id)
+		klog.InfoS("Layer without a container is removed", "containerID", id)
 		if err := s.images.RemoveRW(id); err != nil {
-			klog.ErrorS(err, "Layer without a container is not removed", "container", id)
+			klog.ErrorS(err, "Layer without a container is not removed", "containerID", id)
 		}
 	}
 	for _, path := range l.groups {
@@ -107,10 +107,10 @@ func (s *Server) sweep(ctx context.Context, l leftovers) {
 		if _, ok := s.table.pods.Load(id); ok {
 			continue
 		}
-		klog.InfoS("Cgroup without a pod is removed", "pod", id)
+		klog.InfoS("Cgroup without a pod is removed", "podID", id)
 		g := cgroup.Open(path)
 		if err := errors.Join(g.Kill(), g.Remove()); err != nil {
-			klog.ErrorS(err, "Cgroup without a pod is not removed", "pod", id)
+			klog.ErrorS(err, "Cgroup without a pod is not removed", "podID", id)
 		}
 	}
 	for _, id := range l.owed {
@@ -126,7 +126,7 @@ func (s *Server) repay(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, s.conf().Requests.NetworkTimeout.Std())
 	defer cancel()
 	if err := s.net.Detach(ctx, id); err != nil {
-		klog.ErrorS(err, "Network detach is tried again later", "pod", id)
+		klog.ErrorS(err, "Network detach is tried again later", "podID", id)
 		s.debts.Owe(id)
 	}
 }

@@ -160,7 +160,7 @@ func TestTables(t *testing.T) {
 		Damaged: []wire.Damage{{Layer: digest(3), Images: []string{"a:1", "b:2"}, Problem: "file etc/passwd: digest is another"}},
 	}))
 	golden(t, "operations", append(Operations([]wire.Operation{
-		{Verb: "RunPodSandbox", Object: "pod default/web", Step: "network", Index: 3, Steps: 6, Since: now.Add(-75 * time.Second)},
+		{Verb: "RunPodSandbox", Object: "pod default/web", Step: "network", Detail: "CNI plugin bridge: ADD", Index: 3, Steps: 6, Since: now.Add(-75 * time.Second)},
 		{Verb: "CreateContainer", Object: "container web", Step: "record", Index: 1, Steps: 4, Undoing: true, Since: now},
 	}, now, 100), Operations(nil, now, 80)...))
 }

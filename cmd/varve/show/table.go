@@ -148,6 +148,9 @@ func Operations(ops []wire.Operation, now time.Time, width int) []string {
 	rows := [][]string{{"OPERATION", "OBJECT", "FOR", "STEP"}}
 	for _, o := range ops {
 		step := fmt.Sprintf("%d of %d: %s", o.Index+1, o.Steps, o.Step)
+		if o.Detail != "" {
+			step += " (" + Clean(o.Detail) + ")"
+		}
 		if o.Undoing {
 			step = "undoing " + step
 		}

@@ -149,7 +149,8 @@ type Operation struct {
 	Object  string    `json:"object"`
 	ID      string    `json:"id,omitempty"`
 	Step    string    `json:"step"`
-	Index   int       `json:"index"` // of the step, from 0
+	Detail  string    `json:"detail,omitempty"` // what the step waits for
+	Index   int       `json:"index"`            // of the step, from 0
 	Steps   int       `json:"steps"`
 	Undoing bool      `json:"undoing,omitempty"`
 	Since   time.Time `json:"since"`
