@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 need_root
 need_go
 need_network
+need_disk
 
 kernel=uml
 case ${1:-} in uml | qemu) kernel=$1; shift ;; esac

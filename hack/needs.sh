@@ -24,13 +24,25 @@ need_network() {
 	command -v iptables >/dev/null || [ -x /usr/sbin/iptables ] || want+=(iptables)
 	[ -n "$(cni_plugins)" ] || want+=(containernetworking-plugins)
 	command -v unshare >/dev/null && command -v flock >/dev/null || want+=(util-linux)
-	[ ${#want[@]} = 0 ] && return
-	command -v apt-get >/dev/null || { echo "please install: ${want[*]}" >&2; exit 1; }
-	echo "installing ${want[*]}"
+	install_packages "${want[@]}"
+}
+
+# The disk of a guest machine (hack/guest.sh).
+need_disk() {
+	local want=()
+	command -v mke2fs >/dev/null || want+=(e2fsprogs)
+	command -v mkswap >/dev/null && command -v swapon >/dev/null || want+=(util-linux mount)
+	install_packages "${want[@]}"
+}
+
+install_packages() {
+	[ $# = 0 ] && return
+	command -v apt-get >/dev/null || { echo "please install: $*" >&2; exit 1; }
+	echo "installing $*"
 	local log
 	log=$(mktemp)
-	if ! { apt-get -qq install -y --no-install-recommends "${want[@]}" ||
-		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends "${want[@]}"; }; } \
+	if ! { apt-get -qq install -y --no-install-recommends "$@" ||
+		{ apt-get -qq update && apt-get -qq install -y --no-install-recommends "$@"; }; } \
 		>"$log" 2>&1 </dev/null; then
 		cat "$log" >&2
 		rm -f "$log"

@@ -26,7 +26,7 @@ var onV2 = []string{
 // of its own.
 func TestUserModeLinux(t *testing.T) {
 	cmd := exec.Command("../../hack/guest.sh", append([]string{"uml"}, onV2...)...)
-	cmd.Env = append(os.Environ(), "GUEST_PATIENCE=600")
+	cmd.Env = append(os.Environ(), "GUEST_PATIENCE=840")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -43,6 +43,8 @@ programs() {
 	unset LD_LIBRARY_PATH
 	printf 'root:x:0:0:root:/root:/bin/bash\n' >"$root/etc/passwd"
 	printf 'root:x:0:\n' >"$root/etc/group"
+	printf 'nameserver 127.0.0.1\n' >"$root/etc/resolv.conf"
+	printf '00000000000000000000000000000001\n' >"$root/etc/machine-id"
 }
 
 # legacy_iptables ROOT: user-mode Linux is built with nf_tables, but not for IPv4; it has the older tables.
