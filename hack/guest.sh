@@ -10,36 +10,43 @@
 # one: its disk is made here and thrown away. What is in the directory $GUEST_TREE is put onto it, and a PROGRAM from there may be
 # run instead of tests. What they print goes to stdout; the exit status says whether all passed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. hack/needs.sh
-need_root
-need_go
-need_network
-need_disk
 
-kernel=uml
-case ${1:-} in uml | qemu) kernel=$1; shift ;; esac
-[ $# -gt 0 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+main() {
+	cd "$(dirname "$0")/.."
+	. hack/needs.sh
+	need_root
+	need_go
+	need_network
+	need_disk
 
-# Seconds that the whole machine may take.
-patience=${GUEST_PATIENCE:-900}
-cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/varve/guest
-. hack/guest/packages.sh
-. hack/guest/disk.sh
-. hack/guest/boot.sh
+	kernel=uml
+	case ${1:-} in uml | qemu) kernel=$1; shift ;; esac
+	[ $# -gt 0 ] || { sed -n '2,12s/^# \{0,1\}//p' hack/guest.sh >&2; exit 2; }
 
-work=$(mktemp -d /tmp/varve-guest-XXXXXX)
-trap 'rm -rf "$work"' EXIT
-need_guest "$kernel"
-make_disk "$kernel" "$work" "$@"
-touch "$work/report"
-"boot_$kernel" "$work" >"$work/console" 2>&1 3>"$work/report" &
-machine=$!
-tail -q -n +1 -f --pid=$machine "$work/report"
-wait $machine || true
-if ! grep -q '^GUEST END 0' "$work/report"; then
-	echo "the guest did not come to its end; its console said:" >&2
-	tail -n 40 "$work/console" >&2
-	exit 1
-fi
-! grep '^GUEST DONE ' "$work/report" | grep -qv ': ok ('
+	# Seconds that the whole machine may take.
+	patience=${GUEST_PATIENCE:-900}
+	cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/varve/guest
+	. hack/guest/packages.sh
+	. hack/guest/disk.sh
+	. hack/guest/boot.sh
+
+	work=$(mktemp -d /tmp/varve-guest-XXXXXX)
+	trap 'rm -rf "$work"' EXIT
+	need_guest "$kernel"
+	make_disk "$kernel" "$work" "$@"
+	touch "$work/report"
+	"boot_$kernel" "$work" >"$work/console" 2>&1 3>"$work/report" &
+	machine=$!
+	tail -q -n +1 -f --pid=$machine "$work/report"
+	wait $machine || true
+	if ! grep -q '^GUEST END 0' "$work/report"; then
+		echo "the guest did not come to its end; its console said:" >&2
+		tail -n 40 "$work/console" >&2
+		exit 1
+	fi
+	! grep '^GUEST DONE ' "$work/report" | grep -qv ': ok ('
+}
+
+# In a function, so that bash has read all of it when it begins: the run takes minutes, in which this file may change.
+main "$@"
+exit

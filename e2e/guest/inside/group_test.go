@@ -125,3 +125,51 @@ func TestPressure(t *testing.T) {
 		t.Errorf("use: %v %v", s.GetCpu(), s.GetMemory())
 	}
 }
+
+// A container that divides its own group among groups of its own, as a systemd
+// or another container runtime in it does: execs, statistics and the end are as
+// with any other.
+func TestGroupsOfItsOwn(t *testing.T) {
+	h := suite.Test(t)
+	c := h.Pod().Start(harness.Say("alloc 8 + sleep"))
+	c.WaitLog("holding")
+	procs, err := filepath.Glob(root + h.Node.CgroupParent + "/*/" + c.ID + "/cgroup.procs")
+	if err != nil || len(procs) != 1 {
+		t.Fatalf("%v, %v", procs, err)
+	}
+	pid, err := os.ReadFile(procs[0])
+	h.Must(err)
+	group := filepath.Dir(procs[0])
+	h.Must(os.Mkdir(group+"/leaf", 0o755))
+	h.Must(os.WriteFile(group+"/leaf/cgroup.procs", pid, 0))
+	h.Must(os.WriteFile(group+"/cgroup.subtree_control", []byte("+memory +pids"), 0))
+	if got := c.Exec("cat /proc/1/cgroup"); got != "0::/leaf\n" {
+		t.Errorf("the first process is in %s", got)
+	}
+	if got := stats(h, c).GetMemory().GetWorkingSetBytes().GetValue(); got < 8<<20 {
+		t.Errorf("memory in use: %d", got)
+	}
+	h.Kill(t)
+	h.Restart(t)
+	c.Exec("print again")
+	c.Stop(0)
+	if got := c.WaitExit().GetExitCode(); got != 137 {
+		t.Errorf("exit code %d", got)
+	}
+	c.Remove()
+}
+
+// A privileged container has the host's groups, and the paths in its
+// /proc/self/cgroup are those below its /sys/fs/cgroup.
+func TestPrivilegedSeesTheHostsGroups(t *testing.T) {
+	h := suite.Test(t)
+	pod := h.Pod(func(c *runtimeapi.PodSandboxConfig) { c.Linux.SecurityContext.Privileged = true })
+	c := pod.Start(harness.Say("sleep"), harness.Security(func(s *runtimeapi.LinuxContainerSecurityContext) { s.Privileged = true }))
+	path, ok := strings.CutPrefix(strings.TrimSpace(c.Exec("cat /proc/1/cgroup")), "0::")
+	if !ok || filepath.Base(path) != c.ID {
+		t.Fatalf("the container is in %s", path)
+	}
+	if got := c.Exec("cat " + root + path + "/cgroup.procs"); got != "1\n" {
+		t.Errorf("processes of its group: %s", got)
+	}
+}

@@ -184,7 +184,14 @@ func cgroupMounts(p *plan.Plan, field string, m plan.Mount) error {
 		if p.Cgroup.V2 == "" {
 			return fmt.Errorf("%s: a cgroup mount, but no cgroup", field)
 		}
-		p.Mounts = append(p.Mounts, own(p.Cgroup.V2, m.Target))
+		source := p.Cgroup.V2
+		if _, ok := hierarchy(source); ok && !p.Makes(unix.CLONE_NEWCGROUP) {
+			// Without a namespace of its own the container reads the host's paths in
+			// /proc/self/cgroup. What runs containers in it, or a systemd, looks for
+			// them here.
+			source = cgroupRoot
+		}
+		p.Mounts = append(p.Mounts, own(source, m.Target))
 		return nil
 	}
 	p.Mounts = append(p.Mounts, plan.Mount{
