@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -93,6 +94,7 @@ var badContainers = map[string]bad{
 	"recursively read-only and spreading": no("config.mounts[0].recursive_read_only", true, "config.mounts[0].readonly", true, "config.mounts[0].propagation", 1),
 	"mount option":                        no("config.mounts[0].mount_options[0]", "exec"),
 	"device is not there":                 no("config.devices[0].host_path", "/dev/nosuch"),
+	"device is all of the host":           no("config.devices[0].host_path", "/"),
 	"device is a file":                    no("config.devices[0].host_path", "/etc/passwd"),
 	"device's permissions":                no("config.devices[0].permissions", "rx"),
 	"CDI device is not there":             no("config.CDI_devices[0].name", "vendor.example/class=nosuch"),
@@ -227,6 +229,30 @@ func TestOddRequests(t *testing.T) {
 		t.Errorf("the variable is %q, %v", log, err)
 	}
 }
+
+// TestNotEvenRequests: what gRPC itself refuses changes nothing either.
+func TestNotEvenRequests(t *testing.T) {
+	s := newStage(t)
+	before := s.picture()
+	m := s.methods["RunPodSandbox"]
+	large := s.richPod()
+	large.Annotations = map[string]string{"a": strings.Repeat("x", 17<<20)}
+	err := s.call(m.Name, &runtimeapi.RunPodSandboxRequest{Config: large})
+	want(t, err, codes.ResourceExhausted, "larger than max")
+	// A name that is no UTF-8 is no string to protobuf: no client can encode it.
+	for _, data := range []string{"\x0a\x07\x0a\x05\x0a\x03\xff\xfea", "\x0a\x7f", "\xff"} {
+		err := s.Call(s.ctx(), m.Path, false, m.Request(), m.Response(), grpc.ForceCodec(raw(data)))
+		want(t, err, codes.Internal, "unmarshal")
+	}
+	s.same("none of them", before)
+}
+
+// raw is a codec that sends the same bytes whatever the message.
+type raw string
+
+func (r raw) Marshal(any) ([]byte, error) { return []byte(r), nil }
+func (raw) Unmarshal([]byte, any) error   { return nil }
+func (raw) Name() string                  { return "proto" }
 
 // TestLogBehindALink: the directory of a container's log is turned into a link
 // between the creation and the start, as a pod can that may write to it.

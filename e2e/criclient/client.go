@@ -56,11 +56,11 @@ func dialUnix(ctx context.Context, socket string) (net.Conn, error) {
 
 // Call makes any call by the path of its method, with a request and room for an
 // answer of its types. A stream is read to its end, and resp is its last message.
-func (c *Client) Call(ctx context.Context, path string, streams bool, req, resp proto.Message) error {
+func (c *Client) Call(ctx context.Context, path string, streams bool, req, resp proto.Message, options ...grpc.CallOption) error {
 	if !streams {
-		return c.conn.Invoke(ctx, path, req, resp)
+		return c.conn.Invoke(ctx, path, req, resp, options...)
 	}
-	stream, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, path)
+	stream, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, path, options...)
 	if err != nil {
 		return err
 	}

@@ -16,24 +16,28 @@ type Devices struct{ Dir string }
 const maxDevices = 4096
 
 // Find returns the device at a path, symbolic links followed, or all devices
-// below it when it is a directory.
-func (Devices) Find(path string) ([]specs.LinuxDevice, error) {
+// below it when it is a directory. A directory must be below Dir: the rest of the
+// host has no end, and file servers that do not answer.
+func (d Devices) Find(path string) ([]specs.LinuxDevice, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
+		if below, err := filepath.Rel(d.Dir, path); err != nil || !filepath.IsLocal(below) {
+			return nil, fmt.Errorf("%s is a directory outside of %s", path, d.Dir)
+		}
 		found, err := walk(path, nil)
 		if err == nil && len(found) == 0 {
 			err = fmt.Errorf("%s holds no devices", path)
 		}
 		return found, err
 	}
-	d, ok, err := node(path, info)
+	dev, ok, err := node(path, info)
 	if err == nil && !ok {
 		err = fmt.Errorf("%s is not a device", path)
 	}
-	return []specs.LinuxDevice{d}, err
+	return []specs.LinuxDevice{dev}, err
 }
 
 // skipped are the parts of /dev that are a container's own whatever it is

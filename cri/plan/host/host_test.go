@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -87,6 +88,11 @@ func TestDevicesOfADirectory(t *testing.T) {
 		}
 		slices.Sort(out)
 		return out
+	}
+	for _, outside := range []string{filepath.Dir(dir), dir + "/..", "/"} {
+		if got, err := (Devices{Dir: dir}).Find(outside); err == nil || !strings.Contains(err.Error(), "outside of "+dir) {
+			t.Errorf("%s is %+v, %v", outside, got, err)
+		}
 	}
 	if got, want := paths(true), []string{"a", "sub/b", "sub/pts/c"}; !slices.Equal(got, want) {
 		t.Errorf("All is %v, want %v", got, want)
