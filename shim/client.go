@@ -16,8 +16,9 @@ import (
 // goroutines at once; each takes a context that bounds the wait for the shim's
 // answer.
 type Client struct {
-	conn  *os.File // SOCK_SEQPACKET, in the runtime's poller
-	child int      // pid of the shim when this process is its parent
+	conn  *os.File      // SOCK_SEQPACKET, in the runtime's poller
+	slots chan struct{} // one for each exec that is being started; the shim refuses too many at once
+	child int           // pid of the shim when this process is its parent
 
 	hello chan struct{} // closed when the shim has said hello
 	done  chan struct{}
@@ -35,6 +36,10 @@ type Client struct {
 	closed   bool
 }
 
+// maxStarting is how many execs a client has started at a time: each holds a
+// thread in the shim, which allows 64.
+const maxStarting = 32
+
 // answer is what the shim says to one request.
 type answer struct {
 	body  []byte
@@ -45,7 +50,7 @@ type answer struct {
 // newClient makes a client of a connection and starts its reader.
 func newClient(dir string, conn *os.File, child int) *Client {
 	c := &Client{
-		dir: dir, conn: conn, child: child,
+		dir: dir, conn: conn, child: child, slots: make(chan struct{}, maxStarting),
 		hello:    make(chan struct{}),
 		done:     make(chan struct{}),
 		calls:    map[uint32]chan answer{},

@@ -109,6 +109,12 @@ func (c *Client) unexpect(p *ExecProcess) {
 const killTime = 2 * time.Second
 
 func (p *ExecProcess) start(ctx context.Context, m *proto.Exec, fds []int) error {
+	select {
+	case p.c.slots <- struct{}{}:
+		defer func() { <-p.c.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	a, err := p.c.call(ctx, proto.VerbExec, m, fds...)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -43,6 +43,10 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(streamClient) != "" {
+		fmt.Fprintln(os.Stderr, runStreamClients(os.Args[1:]))
+		os.Exit(1)
+	}
 	code, err := setup(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -10,6 +10,8 @@ const (
 	// maxBehind is how far an attached reader may fall behind before it is
 	// let go. The log never waits for one.
 	maxBehind = 1 << 20
+	// maxBehindAll is the same for all of them together: it is the shim's memory.
+	maxBehindAll = 8 << 20
 	// feedSize is how much input is taken at a time: what a pipe takes whole
 	// or not at all.
 	feedSize = 4096
@@ -228,7 +230,7 @@ func (o *sink) push(b []byte) {
 }
 
 func (o *sink) keep(b []byte) {
-	if len(o.rest)+len(b) > maxBehind {
+	if len(o.rest)+len(b) > maxBehind || o.a.s.behind()+len(b) > maxBehindAll {
 		o.a.end(proto.ReasonSlow)
 		return
 	}
@@ -236,6 +238,14 @@ func (o *sink) keep(b []byte) {
 		o.a.s.poll.change(o.fd, unix.EPOLLOUT)
 	}
 	o.rest = append(o.rest, b...)
+}
+
+// behind is how much is kept for all attached readers.
+func (s *server) behind() (n int) {
+	for _, a := range s.attachments {
+		n += len(a.outs[0].rest) + len(a.outs[1].rest)
+	}
+	return n
 }
 
 func (o *sink) ready(events uint32) {

@@ -17,7 +17,7 @@ const (
 	maxConns    = 64
 	maxExecs    = 1024
 	maxStarting = 64 // each has a thread
-	maxAttach   = 32
+	maxAttach   = 512
 	readSize    = 64 << 10
 	idleTime    = 2 * time.Second // until orphans are looked for once more and memory is given back
 	drainTime   = time.Second     // how long output is read after the exit
