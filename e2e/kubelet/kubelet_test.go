@@ -56,6 +56,7 @@ func TestStaticPod(t *testing.T) {
 	must(t, os.WriteFile(manifest, []byte(staticPod), 0o600))
 	first := w.await("the pod is ready", func(ready bool, c map[string]container) bool { return ready && len(c) == 2 })
 
+	w.streams()
 	w.signal("kubelet-test-web", unix.SIGKILL)
 	w.await("web was restarted after a kill", func(ready bool, c map[string]container) bool {
 		return ready && c["web"].RestartCount == 1 && exitCode(c["web"]) == 137
