@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -241,18 +240,11 @@ func TestNotEvenRequests(t *testing.T) {
 	want(t, err, codes.ResourceExhausted, "larger than max")
 	// A name that is no UTF-8 is no string to protobuf: no client can encode it.
 	for _, data := range []string{"\x0a\x07\x0a\x05\x0a\x03\xff\xfea", "\x0a\x7f", "\xff"} {
-		err := s.Call(s.ctx(), m.Path, false, m.Request(), m.Response(), grpc.ForceCodec(raw(data)))
+		err := s.Raw(s.ctx(), m.Path, []byte(data))
 		want(t, err, codes.Internal, "unmarshal")
 	}
 	s.same("none of them", before)
 }
-
-// raw is a codec that sends the same bytes whatever the message.
-type raw string
-
-func (r raw) Marshal(any) ([]byte, error) { return []byte(r), nil }
-func (raw) Unmarshal([]byte, any) error   { return nil }
-func (raw) Name() string                  { return "proto" }
 
 // TestLogBehindALink: the directory of a container's log is turned into a link
 // between the creation and the start, as a pod can that may write to it.

@@ -56,11 +56,11 @@ func dialUnix(ctx context.Context, socket string) (net.Conn, error) {
 
 // Call makes any call by the path of its method, with a request and room for an
 // answer of its types. A stream is read to its end, and resp is its last message.
-func (c *Client) Call(ctx context.Context, path string, streams bool, req, resp proto.Message, options ...grpc.CallOption) error {
+func (c *Client) Call(ctx context.Context, path string, streams bool, req, resp proto.Message) error {
 	if !streams {
-		return c.conn.Invoke(ctx, path, req, resp, options...)
+		return c.conn.Invoke(ctx, path, req, resp)
 	}
-	stream, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, path, options...)
+	stream, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, path)
 	if err != nil {
 		return err
 	}
@@ -79,6 +79,25 @@ func (c *Client) Call(ctx context.Context, path string, streams bool, req, resp 
 		}
 	}
 }
+
+// Raw sends bytes as the request of a method, whether or not they are one.
+func (c *Client) Raw(ctx context.Context, path string, request []byte) error {
+	return c.conn.Invoke(ctx, path, request, nil, grpc.ForceCodec(raw{}))
+}
+
+// raw is a codec of requests that are bytes already.
+type raw struct{}
+
+func (raw) Marshal(v any) ([]byte, error) {
+	b, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("%T is no request in bytes", v)
+	}
+	return b, nil
+}
+
+func (raw) Unmarshal([]byte, any) error { return nil }
+func (raw) Name() string                { return "proto" }
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
