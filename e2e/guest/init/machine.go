@@ -85,8 +85,10 @@ func swap() error {
 	return errors.New("there is no second disk")
 }
 
-// hugepages reserves some where the kernel has them.
-func hugepages() {
+// features turns on what a node has and a bare kernel has not: /dev/fuse, huge
+// pages. A kernel that lacks one has tests that say so.
+func features() {
+	_ = command("modprobe", "fuse")
 	_ = os.WriteFile("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", []byte("8"), 0)
 }
 

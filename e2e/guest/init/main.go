@@ -74,7 +74,7 @@ func run() error {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	hugepages()
+	features()
 	tell()
 	return jobs("/varve/jobs")
 }
