@@ -11,8 +11,9 @@ import (
 // Held is a process that does nothing but keep its namespaces.
 type Held struct {
 	pid   int
-	ended chan unix.Errno // told once, when the process has gone or was never there
-	wait  int             // the process ends when this is closed
+	wait  int           // the process ends when this is closed
+	ended chan struct{} // closed when the process has gone or was never there
+	errno unix.Errno    // why it was never there; when ended is closed
 }
 
 // Hold makes a process in new namespaces (CLONE_NEW*), which waits until it is
@@ -33,7 +34,7 @@ func Hold(flags uint64) (*Held, error) {
 		unix.Close(wait[1])
 		return nil, &Failure{Step: "open pipe", Errno: errno(err)}
 	}
-	h := &Held{ended: make(chan unix.Errno, 1), wait: wait[1]}
+	h := &Held{ended: make(chan struct{}), wait: wait[1]}
 	go h.run(flags, wait[0], begun[1])
 	var tid [4]byte
 	n, err := unix.Read(begun[0], tid[:])
@@ -46,11 +47,11 @@ func Hold(flags uint64) (*Held, error) {
 		return h, nil
 	}
 	unix.Close(h.wait)
-	e := <-h.ended
-	if e == 0 {
-		e = unix.EIO // it has ended by itself
+	<-h.ended
+	if h.errno == 0 {
+		h.errno = unix.EIO // it has ended by itself
 	}
-	return nil, &Failure{Step: "clone", Object: flagText(flags, namespaceFlags), Errno: e}
+	return nil, &Failure{Step: "clone", Object: flagText(flags, namespaceFlags), Errno: h.errno}
 }
 
 // guard keeps everybody out of the memory that a held process shares. It belongs
@@ -81,7 +82,8 @@ func (h *Held) run(flags uint64, wait, begun int) {
 	if e == 0 {
 		reap(child)
 	}
-	h.ended <- e
+	h.errno = e
+	close(h.ended)
 }
 
 // PID is the process's number, which is its own until Release.
