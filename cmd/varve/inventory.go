@@ -141,6 +141,18 @@ func (p *program) operations() *cobra.Command {
 		})
 }
 
+func (p *program) reload() *cobra.Command {
+	return p.asking("reload", "makes varved read its configuration again",
+		"reload tells which fields of the configuration have changed, and which need a restart of varved to change. A bad file changes nothing.",
+		cobra.NoArgs, func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Reload(ctx)
+			if err != nil {
+				return err
+			}
+			return p.print(r, func() []string { return show.Reload(r) })
+		})
+}
+
 func (p *program) version() *cobra.Command {
 	return p.asking("version", "says the versions of varve and varved", "", cobra.NoArgs,
 		func(ctx context.Context, c *client.Client, _ []string) error {

@@ -121,7 +121,7 @@ func command() *cobra.Command {
 		socket = defaultSocket
 	}
 	root.PersistentFlags().StringVar(&p.socket, "socket", socket, "varved's admin socket; $"+socketEnv+" changes the default")
-	root.AddCommand(p.pull(), p.pulls(), p.images(), p.layers(), p.history(), p.store(), p.operations(), p.version())
+	root.AddCommand(p.pull(), p.pulls(), p.images(), p.layers(), p.history(), p.store(), p.operations(), p.reload(), p.version())
 	return root
 }
 

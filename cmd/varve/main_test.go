@@ -39,7 +39,7 @@ func TestEndings(t *testing.T) {
 		}
 	}
 	socket := filepath.Join(t.TempDir(), strings.Repeat("long", 40), "admin.sock")
-	for _, args := range [][]string{{"images"}, {"store"}, {"pulls"}, {"pulls", "-w"}, {"operations"}, {"version"}, {"pull", "busybox"}} {
+	for _, args := range [][]string{{"images"}, {"store"}, {"pulls"}, {"pulls", "-w"}, {"operations"}, {"reload"}, {"version"}, {"pull", "busybox"}} {
 		if code := run(t.Context(), append(args, "--socket", socket)); code != exitUnreachable {
 			t.Errorf("%v: exit code %d", args, code)
 		}

@@ -57,8 +57,9 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	began := time.Now()
+	reload := func() (changed, restart []string, err error) { return []string{"log.verbosity"}, nil, nil }
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "varve_test 1") })
-	s := admin.New(admin.Options{Store: store, Version: "v9", Metrics: metrics, Live: func() []step.Live {
+	s := admin.New(admin.Options{Store: store, Version: "v9", Metrics: metrics, Reload: reload, Live: func() []step.Live {
 		return []step.Live{{Op: step.Op{Verb: "StartContainer", Object: "container c", ID: "1"}, Step: "shim", Index: 2, Steps: 5, Since: began}}
 	}})
 	served := make(chan error, 1)

@@ -41,7 +41,12 @@ func TestProfilesAndMetrics(t *testing.T) {
 			t.Errorf("%s: %s, %v, %.200q", path, r.Status, err, body)
 		}
 	}
-	if r, err := c.Post("http://varve/metrics", "", nil); err != nil || r.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("POST: %v, %v", r, err)
+	r, err := c.Post("http://varve/metrics", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %s", r.Status)
 	}
 }

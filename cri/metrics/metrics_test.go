@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -66,7 +67,7 @@ func node(t *testing.T) *Registry {
 func TestMetrics(t *testing.T) {
 	r := node(t)
 	answer := httptest.NewRecorder()
-	r.ServeHTTP(answer, httptest.NewRequest("GET", "/metrics", nil))
+	r.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := answer.Body.String()
 	for _, want := range []string{
 		`varve_build_info{version="test"} 1`,

@@ -103,7 +103,7 @@ func (r *Registry) collectPulls(ch chan<- prometheus.Metric) {
 	counter(ch, unpackedDesc, t.Unpacked)
 	counter(ch, retriesDesc, t.Retries)
 	counter(ch, resumesDesc, t.Resumes)
-	ch <- histogram(pullDesc, progress.Bounds[:], t.Seconds[:], t.Sum)
+	ch <- histogram(pullDesc, progress.Bounds[:], t.Seconds, t.Sum)
 }
 
 func (r *Registry) collectStore(ch chan<- prometheus.Metric) {

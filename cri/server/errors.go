@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -40,10 +39,6 @@ func invalid(field, format string, args ...any) error {
 func isNotFound(err error) bool {
 	var e *plan.NotFoundError
 	return errors.As(err, &e)
-}
-
-func isContextError(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // toStatus turns an error into what goes over the wire: errors of the layers

@@ -1,12 +1,6 @@
 package observe
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/varve-cri/varve/cri/admin/wire"
+	"github.com/varve-cri/varve/cri/admin/client"
 	"github.com/varve-cri/varve/e2e/harness"
 )
 
@@ -120,7 +114,7 @@ func TestReloadOfABadFile(t *testing.T) {
 	} {
 		h.Must(os.WriteFile(configFile(), []byte(text), 0o600))
 		hangUp(t, append(words, "Configuration is not reloaded")...)
-		r, err := reload(t)
+		r, err := client.New(h.Node.AdminSocket()).Reload(h.Ctx)
 		if err == nil {
 			t.Errorf("%s: the operator is told %+v", text, r)
 		} else if !strings.Contains(err.Error(), words[0]) {
@@ -131,27 +125,4 @@ func TestReloadOfABadFile(t *testing.T) {
 			t.Errorf("%s: output %q", text, got)
 		}
 	}
-}
-
-// reload asks for it on the operator's socket.
-func reload(t *testing.T) (wire.Reload, error) {
-	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", suite.Node.AdminSocket())
-	}}}
-	defer c.CloseIdleConnections()
-	answer, err := c.Post("http://varve/v1/reload", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return wire.Reload{}, errors.New(string(body))
-	}
-	var r wire.Reload
-	return r, json.Unmarshal(body, &r)
 }

@@ -165,6 +165,13 @@ func TestTables(t *testing.T) {
 	}, now, 100), Operations(nil, now, 80)...))
 }
 
+func TestReload(t *testing.T) {
+	got := Reload(wire.Reload{Changed: []string{"log.verbosity"}, NeedsRestart: []string{"socket"}})
+	if strings.Join(got, "|") != "log.verbosity has changed|socket needs a restart of varved to change" || len(Reload(wire.Reload{})) != 1 {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestLayers(t *testing.T) {
 	layer := func(n, parent int, size uint64, by string, images ...string) wire.Layer {
 		l := wire.Layer{ID: digest(n), Tree: fmt.Sprint(n), Format: "overlay", Size: size, Images: images}

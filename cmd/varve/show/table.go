@@ -158,3 +158,18 @@ func Operations(ops []wire.Operation, now time.Time, width int) []string {
 	}
 	return table(width, rows)
 }
+
+// Reload says what a changed configuration has come to.
+func Reload(r wire.Reload) []string {
+	var lines []string
+	for _, field := range r.Changed {
+		lines = append(lines, Clean(field)+" has changed")
+	}
+	for _, field := range r.NeedsRestart {
+		lines = append(lines, Clean(field)+" needs a restart of varved to change")
+	}
+	if len(lines) == 0 {
+		lines = []string{"nothing has changed"}
+	}
+	return lines
+}

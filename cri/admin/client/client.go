@@ -140,6 +140,16 @@ func (c *Client) Version(ctx context.Context) (v wire.Version, err error) {
 	return v, err
 }
 
+// Reload makes the daemon read its configuration again.
+func (c *Client) Reload(ctx context.Context) (v wire.Reload, err error) {
+	body, err := c.ask(ctx, http.MethodPost, "/v1/reload", nil, nil)
+	if err != nil {
+		return v, err
+	}
+	defer body.Close()
+	return v, json.NewDecoder(body).Decode(&v)
+}
+
 // Images lists the images, or the one that ref names.
 func (c *Client) Images(ctx context.Context, ref string) ([]wire.Image, error) {
 	var v wire.Images
