@@ -30,6 +30,8 @@ type conn struct {
 	moved  atomic.Int64 // when the last bytes did, nanoseconds since 1970
 	idle   *time.Timer
 	once   sync.Once
+
+	hurried atomic.Bool
 }
 
 // listener makes them.
@@ -135,4 +137,24 @@ func (c *conn) Close() error {
 }
 
 // hurry bounds what is still written to a client that may not read any more.
-func (c *conn) hurry() { _ = c.SetWriteDeadline(time.Now().Add(lingerTime)) }
+func (c *conn) hurry() {
+	c.hurried.Store(true)
+	_ = c.TCPConn.SetWriteDeadline(time.Now().Add(lingerTime))
+}
+
+// SetDeadline and SetWriteDeadline leave the bound of hurry alone: a WebSocket
+// sets a new deadline with each message.
+func (c *conn) SetDeadline(t time.Time) error {
+	if c.hurried.Load() {
+		return c.SetReadDeadline(t)
+	}
+	return c.TCPConn.SetDeadline(t)
+}
+
+// SetWriteDeadline is like SetDeadline.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if c.hurried.Load() {
+		return nil
+	}
+	return c.TCPConn.SetWriteDeadline(t)
+}

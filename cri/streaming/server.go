@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -54,7 +55,7 @@ func New(cfg Config, runtime Runtime) (*Server, error) {
 			return nil, err
 		}
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cfg.Address)
+	l, err := new(net.ListenConfig).Listen(context.Background(), network(cfg.Address), cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("streaming address: %w", err)
 	}
@@ -65,6 +66,14 @@ func New(cfg Config, runtime Runtime) (*Server, error) {
 		return nil, fmt.Errorf("streaming: %w", err)
 	}
 	return s, nil
+}
+
+// network keeps an IPv4 address what it is: with "tcp", 0.0.0.0 is [::] as well.
+func network(address string) string {
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 // reachable is the address for URLs: the kubelet is on this node, so that for
