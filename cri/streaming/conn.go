@@ -125,7 +125,7 @@ func (c *conn) end(why error) {
 // overtakes the data: so what still comes is read, for a moment.
 func (c *conn) Close() error {
 	c.once.Do(func() {
-		c.end(net.ErrClosed)
+		c.end(errGone)
 		_ = c.CloseWrite()
 		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 		go func() {
