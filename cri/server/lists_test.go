@@ -166,7 +166,6 @@ func TestStreamToOneWhoDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := int64(proto.Size(list))
-	list = nil
 	before := heap()
 	stream, err := n.StreamContainers(n.ctx(), &runtimeapi.StreamContainersRequest{})
 	if err != nil {

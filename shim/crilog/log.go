@@ -76,7 +76,7 @@ func open(path string) (int, error) {
 	return fd, nil
 }
 
-// resolve opens a path whose first part may be trusted. (openat2: Linux 5.6)
+// resolve opens a path whose first part may be trusted, by openat2 (Linux 5.6).
 func resolve(path string, flags int, mode uint32) (int, error) {
 	top, below, ok := strings.Cut(path, Trusted)
 	if !ok {
