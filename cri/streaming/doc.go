@@ -23,6 +23,11 @@
 // A connection on which nothing moves for the idle timeout is closed, whatever
 // hangs there.
 //
+// One case is left: a client that dies while it has sent more input than the
+// kernel's buffers hold, to a command that reads none of it, cannot even send its
+// end. That is noticed when its kernel gives up, minutes later, or at the idle
+// timeout.
+//
 // # What it does not do
 //
 // It knows no containers: what a stream is joined to is the Runtime's business.
