@@ -222,10 +222,10 @@ func (w *world) end() {
 		w.t.Logf("varved's log ends:\n%s", tail(filepath.Join(w.dir, "node/varved.log")))
 	}
 	if w.node != nil {
-		for _, p := range w.node.Processes() {
-			if strings.Contains(p.Line, "--root-dir") {
-				unix.Kill(p.PID, unix.SIGKILL) //nolint:errcheck // it goes with the world at the latest
-			}
+		// A kubelet that goes on makes its pods, or their groups, again. It is not
+		// ended: with it the whole world would end (node.sh waits for it).
+		for _, pid := range w.kubelets() {
+			unix.Kill(pid, unix.SIGSTOP) //nolint:errcheck // it goes with the world at the latest
 		}
 		w.drain()
 		w.removeKubepods()
@@ -241,6 +241,22 @@ func (w *world) end() {
 	if err := os.RemoveAll(w.dir); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// kubelets are the processes of this world's kubelet. Nothing on its command
+// line names the node.
+func (w *world) kubelets() []int {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	var found []int
+	for _, file := range lines {
+		line, err := os.ReadFile(file)
+		if err == nil && strings.Contains(string(line), "--root-dir\x00"+w.dir) {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
 }
 
 // drain removes what the kubelet has not come to.
