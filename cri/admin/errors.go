@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/imagestore"
 )
 
@@ -32,7 +32,7 @@ func classify(err error) (status int, code codes.Code) {
 	case errors.Is(err, imagestore.ErrNotFound):
 		return http.StatusNotFound, codes.NotFound
 	}
-	code, _ = plan.Code(err)
+	code, _ = fault.Code(err)
 	switch code {
 	case codes.InvalidArgument:
 		return http.StatusBadRequest, code

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // profiles is where the Go runtime's own profiles are.
@@ -30,7 +30,7 @@ func (s *Server) getProfile(w http.ResponseWriter, r *http.Request, name string)
 	case "allocs", "block", "goroutine", "goroutineleak", "heap", "mutex", "threadcreate":
 		pprof.Handler(name).ServeHTTP(w, r)
 	default:
-		return &plan.NotFoundError{Kind: "profile", ID: name}
+		return &fault.NotFoundError{Kind: "profile", ID: name}
 	}
 	return nil
 }

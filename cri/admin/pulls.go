@@ -14,7 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/admin/wire"
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/reference"
@@ -29,7 +29,7 @@ func (s *Server) getPulls(w http.ResponseWriter, r *http.Request) error {
 		defer watch.Close()
 		return s.follow(r.Context(), w, watch)
 	}
-	return &plan.InvalidError{Field: "query.watch", Problem: "is neither 0 nor 1"}
+	return &fault.InvalidError{Field: "query.watch", Problem: "is neither 0 nor 1"}
 }
 
 // follow sends what the watch tells, until its end or the client's.
@@ -105,10 +105,10 @@ func decode(body []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return &plan.InvalidError{Field: "body", Problem: err.Error()}
+		return &fault.InvalidError{Field: "body", Problem: err.Error()}
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return &plan.InvalidError{Field: "body", Problem: "goes on after its end"}
+		return &fault.InvalidError{Field: "body", Problem: "goes on after its end"}
 	}
 	return nil
 }
@@ -116,15 +116,15 @@ func decode(body []byte, into any) error {
 // options checks a request and gives its wishes.
 func options(q wire.PullRequest) (opt imagestore.PullOptions, err error) {
 	if q.Image == "" {
-		return opt, &plan.InvalidError{Field: "image", Problem: "is empty"}
+		return opt, &fault.InvalidError{Field: "image", Problem: "is empty"}
 	}
 	if _, err := reference.Parse(q.Image); err != nil {
-		return opt, &plan.InvalidError{Field: "image", Problem: err.Error()}
+		return opt, &fault.InvalidError{Field: "image", Problem: err.Error()}
 	}
 	if q.Platform != "" {
 		parts := strings.Split(q.Platform, "/")
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
-			return opt, &plan.InvalidError{Field: "platform", Problem: "is not os/arch[/variant]"}
+			return opt, &fault.InvalidError{Field: "platform", Problem: "is not os/arch[/variant]"}
 		}
 		parts = append(parts, "")
 		opt.Platform = &ocispec.Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}

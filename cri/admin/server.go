@@ -14,7 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/admin/wire"
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/imagestore"
 )
@@ -124,7 +124,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	}
 	methods, ok := s.routes[r.URL.Path]
 	if !ok {
-		return &plan.NotFoundError{Kind: "path", ID: r.URL.Path}
+		return &fault.NotFoundError{Kind: "path", ID: r.URL.Path}
 	}
 	route, ok := methods[r.Method]
 	if !ok {
@@ -142,7 +142,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 func checkQuery(raw string, known []string) error {
 	q, err := url.ParseQuery(raw)
 	if err != nil {
-		return &plan.InvalidError{Field: "query", Problem: err.Error()}
+		return &fault.InvalidError{Field: "query", Problem: err.Error()}
 	}
 	allowed := map[string]bool{}
 	for _, k := range known {
@@ -150,10 +150,10 @@ func checkQuery(raw string, known []string) error {
 	}
 	for key, values := range q {
 		if !allowed[key] {
-			return &plan.InvalidError{Field: "query." + key, Problem: "is not known"}
+			return &fault.InvalidError{Field: "query." + key, Problem: "is not known"}
 		}
 		if len(values) != 1 {
-			return &plan.InvalidError{Field: "query." + key, Problem: "is there more than once"}
+			return &fault.InvalidError{Field: "query." + key, Problem: "is there more than once"}
 		}
 	}
 	return nil

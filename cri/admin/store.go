@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/cri/admin/wire"
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/imagestore"
 )
 
@@ -20,7 +20,7 @@ func (s *Server) chosen(r *http.Request) ([]imagestore.Image, error) {
 	case !q.Has("ref"):
 		return s.Store.List(), nil
 	case ref == "":
-		return nil, &plan.InvalidError{Field: "query.ref", Problem: "names no image"}
+		return nil, &fault.InvalidError{Field: "query.ref", Problem: "names no image"}
 	}
 	image, err := s.Store.Get(ref)
 	return []imagestore.Image{image}, err
@@ -82,7 +82,7 @@ func layer(l imagestore.Layer) wire.Layer {
 
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) error {
 	if !r.URL.Query().Has("ref") {
-		return &plan.InvalidError{Field: "query.ref", Problem: "is missing"}
+		return &fault.InvalidError{Field: "query.ref", Problem: "is missing"}
 	}
 	chosen, err := s.chosen(r)
 	if err != nil {

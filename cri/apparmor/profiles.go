@@ -15,6 +15,7 @@ import (
 
 	"github.com/moby/profiles/apparmor"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 )
 
@@ -34,7 +35,7 @@ func CanLoad() bool {
 }
 
 // Ensure returns when the profile with the name can be set. One that the node
-// does not have is a *plan.InvalidError.
+// does not have is a *fault.InvalidError.
 func (p *Profiles) Ensure(name string) error {
 	switch name {
 	case "", plan.AppArmorUnconfined:
@@ -49,7 +50,7 @@ func (p *Profiles) Ensure(name string) error {
 	case err != nil:
 		return fmt.Errorf("AppArmor profiles: %w", err)
 	case !ok:
-		return &plan.InvalidError{Field: "config.linux.security_context.apparmor", Problem: fmt.Sprintf("profile %q is not loaded on this node", name)}
+		return &fault.InvalidError{Field: "config.linux.security_context.apparmor", Problem: fmt.Sprintf("profile %q is not loaded on this node", name)}
 	}
 	return nil
 }

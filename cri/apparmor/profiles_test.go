@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 )
 
@@ -18,7 +19,7 @@ func TestEnsure(t *testing.T) {
 		}
 	}
 	err := p.Ensure("varve-test-no-such-profile")
-	var bad *plan.InvalidError
+	var bad *fault.InvalidError
 	_, listed := os.Stat("/sys/kernel/security/apparmor/profiles")
 	if (listed == nil) != errors.As(err, &bad) || listed != nil && err != nil {
 		t.Errorf("a profile that is not there: %v (list: %v)", err, listed)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // FuzzSpecification reads any bytes as a specification: what it has can be asked
@@ -34,7 +34,7 @@ func FuzzSpecification(f *testing.F) {
 		for _, s := range specs {
 			for _, d := range s.Devices {
 				edits, err := r.Resolve(request([]string{s.Kind + "=" + d.Name}))
-				var invalid *plan.InvalidError
+				var invalid *fault.InvalidError
 				if err != nil && !errors.As(err, &invalid) || err == nil && len(edits) != 2 {
 					t.Errorf("device %q: %d edits, %v", d.Name, len(edits), err)
 				}

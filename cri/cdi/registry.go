@@ -9,7 +9,7 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 	"tags.cncf.io/container-device-interface/pkg/parser"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/record"
 )
 
@@ -29,7 +29,7 @@ func New(dirs []string) *Registry {
 
 // Resolve gives what the devices of a request do to its container, in order: of
 // each specification, first what all its devices have in common. The error is a
-// *plan.InvalidError that names the field.
+// *fault.InvalidError that names the field.
 func (r *Registry) Resolve(devices []*runtimeapi.CDIDevice) ([]record.Edits, error) {
 	if len(devices) == 0 {
 		return nil, nil
@@ -42,7 +42,7 @@ func (r *Registry) Resolve(devices []*runtimeapi.CDIDevice) ([]record.Edits, err
 		name := d.GetName()
 		field := fmt.Sprintf("config.CDI_devices[%d].name", i)
 		if _, _, _, err := parser.ParseQualifiedName(name); err != nil {
-			return nil, &plan.InvalidError{Field: field, Problem: fmt.Sprintf("%.256q is not vendor/class=name: %v", name, err)}
+			return nil, &fault.InvalidError{Field: field, Problem: fmt.Sprintf("%.256q is not vendor/class=name: %v", name, err)}
 		}
 		if seen[name] {
 			continue
@@ -50,7 +50,7 @@ func (r *Registry) Resolve(devices []*runtimeapi.CDIDevice) ([]record.Edits, err
 		seen[name] = true
 		device, err := find(name, found)
 		if err != nil {
-			return nil, &plan.InvalidError{Field: field, Problem: r.explain(err, bad)}
+			return nil, &fault.InvalidError{Field: field, Problem: r.explain(err, bad)}
 		}
 		spec := device.GetSpec()
 		if !common[spec] {

@@ -10,7 +10,7 @@ import (
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 const gpu = `cdiVersion: "0.7.0"
@@ -115,7 +115,7 @@ func TestRefused(t *testing.T) {
 		"v/c=\n":            {`is not vendor/class=name`},
 	} {
 		_, err := r.Resolve(request([]string{"vendor.test/gpu=1", name}))
-		var bad *plan.InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || bad.Field != "config.CDI_devices[1].name" {
 			t.Errorf("%q: %v", name, err)
 			continue

@@ -4,8 +4,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/view"
 )
 
 // Event is what happened to a container or a pod, and what its pod was like
@@ -26,11 +26,11 @@ type Event struct {
 func (e *Event) Message() *runtimeapi.ContainerEventResponse {
 	m := &runtimeapi.ContainerEventResponse{
 		ContainerId: e.ID, ContainerEventType: e.Type, CreatedAt: e.At,
-		PodSandboxStatus:   plan.PodStatus(e.Pod),
+		PodSandboxStatus:   view.PodStatus(e.Pod),
 		ContainersStatuses: make([]*runtimeapi.ContainerStatus, 0, len(e.Containers)),
 	}
 	for _, c := range e.Containers {
-		m.ContainersStatuses = append(m.ContainersStatuses, plan.ContainerStatus(c))
+		m.ContainersStatuses = append(m.ContainersStatuses, view.ContainerStatus(c))
 	}
 	return m
 }

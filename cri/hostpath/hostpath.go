@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/step"
 )
@@ -132,5 +133,5 @@ func checkPropagation(src plan.Source) error {
 }
 
 func invalid(field, format string, args ...any) error {
-	return &plan.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
+	return &fault.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 )
 
@@ -18,7 +19,7 @@ func TestCheck(t *testing.T) {
 	if err := c.Check(t.Context(), []plan.Source{{Field: "mounts[0].host_path", Path: dir}}); err != nil {
 		t.Error(err)
 	}
-	var bad *plan.InvalidError
+	var bad *fault.InvalidError
 	err := c.Check(t.Context(), []plan.Source{{Field: "mounts[0].host_path", Path: dir}, {Field: "mounts[1].host_path", Path: dir + "/none"}})
 	if !errors.As(err, &bad) || bad.Field != "mounts[1].host_path" {
 		t.Errorf("a path that is not there: %v", err)
@@ -37,7 +38,7 @@ func TestLimits(t *testing.T) {
 	}
 	c = &Checker{Limit: time.Second}
 	c.probes.Store(maxProbes)
-	if code, _ := plan.Code(c.Check(t.Context(), list)); code != codes.ResourceExhausted {
+	if code, _ := fault.Code(c.Check(t.Context(), list)); code != codes.ResourceExhausted {
 		t.Errorf("with %d looks that hang: %v", maxProbes, code)
 	}
 	if c.probes.Load() != maxProbes {

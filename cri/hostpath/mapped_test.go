@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/runtime/idmap"
 )
@@ -38,7 +39,7 @@ func TestMapped(t *testing.T) {
 	for path, want := range map[string]string{"/proc/self": "cannot show other owners", v.HostPath + "/none": "no such file"} {
 		v.HostPath = path
 		_, err := c.Mapped(t.Context(), v, &spaces)
-		var bad *plan.InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || bad.Field != v.Field || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -56,7 +57,7 @@ func TestMapped(t *testing.T) {
 	}
 	c.probes.Store(maxProbes)
 	_, err := c.Mapped(t.Context(), v, &spaces)
-	if code, _ := plan.Code(err); code != codes.ResourceExhausted {
+	if code, _ := fault.Code(err); code != codes.ResourceExhausted {
 		t.Errorf("with %d looks that hang: %v", maxProbes, err)
 	}
 }

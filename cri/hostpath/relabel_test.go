@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 )
 
@@ -72,7 +73,7 @@ func TestRelabel(t *testing.T) {
 	}
 	for path, want := range map[string]string{dir + "/etc": "is /etc, which belongs to the system", dir + "/none": "does not exist"} {
 		err := c.Relabel(t.Context(), source(path), mine)
-		var bad *plan.InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}

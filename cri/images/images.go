@@ -11,16 +11,18 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/page"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/step"
+	"github.com/varve-cri/varve/cri/view"
 	"github.com/varve-cri/varve/imagestore"
 	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/reference"
 )
 
 // errEmpty answers a request that names no image.
-var errEmpty = &plan.InvalidError{Field: "image.image", Problem: "is empty"}
+var errEmpty = &fault.InvalidError{Field: "image.image", Problem: "is empty"}
 
 // Service answers the ImageService of the CRI.
 type Service struct {
@@ -57,7 +59,7 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 		return nil, err
 	}
 	if _, err := reference.Parse(ref); err != nil {
-		return nil, &plan.InvalidError{Field: "image.image", Problem: err.Error()}
+		return nil, &fault.InvalidError{Field: "image.image", Problem: err.Error()}
 	}
 	opt := imagestore.PullOptions{Format: handler.LayerFormat}
 	if a := req.GetAuth(); a != nil {
@@ -70,7 +72,7 @@ func (s *Service) PullImage(ctx context.Context, req *runtimeapi.PullImageReques
 	opt.Operation = s.store.Begin(ref, nil)
 	img, err := s.store.Pull(ctx, ref, opt)
 	if err != nil {
-		return nil, late(ctx, opt.Operation, begin, err) // plan.Code knows the store's errors
+		return nil, late(ctx, opt.Operation, begin, err) // fault.Code knows the store's errors
 	}
 	klog.FromContext(ctx).Info("Image pulled", "image", ref, "id", img.ID, "size", img.Size, "took", time.Since(begin).Round(time.Millisecond))
 	return &runtimeapi.PullImageResponse{ImageRef: img.ID}, nil
@@ -93,7 +95,7 @@ func late(ctx context.Context, op *progress.Pull, begin time.Time, err error) er
 
 func (s *Service) matching(f *runtimeapi.ImageFilter) []imagestore.Image {
 	return slices.DeleteFunc(s.store.List(), func(img imagestore.Image) bool {
-		return !plan.MatchImage(f, img.ID, img.Tags, img.Digests)
+		return !view.MatchImage(f, img.ID, img.Tags, img.Digests)
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/imagestore"
 )
 
@@ -46,7 +46,7 @@ func TestBadRequests(t *testing.T) {
 			return err
 		},
 	} {
-		if code, _ := plan.Code(call()); code != codes.InvalidArgument {
+		if code, _ := fault.Code(call()); code != codes.InvalidArgument {
 			t.Errorf("%s: %v: %v", name, code, call())
 		}
 	}
@@ -65,7 +65,7 @@ func TestPullFailureCodes(t *testing.T) {
 		imagestore.NotFound: codes.NotFound, imagestore.Unauthorized: codes.Unauthenticated, imagestore.NoSpace: codes.ResourceExhausted,
 	} {
 		pe := &imagestore.PullError{Kind: kind, Ref: "a", Step: "b", Err: errors.New("c")}
-		if code, _ := plan.Code(pe); code != want {
+		if code, _ := fault.Code(pe); code != want {
 			t.Errorf("%s: %v, want %v", kind, code, want)
 		}
 	}

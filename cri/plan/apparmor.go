@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // The AppArmor profiles that are no file of the node's administrator.
@@ -27,12 +29,12 @@ func appArmor(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (string,
 	const field = securityField + "apparmor"
 	if profile.ProfileType == runtimeapi.SecurityProfile_Localhost {
 		if profile.LocalhostRef == "" {
-			return "", invalid(field+".localhost_ref", "is empty")
+			return "", fault.Invalid(field+".localhost_ref", "is empty")
 		}
 		return localAppArmor(field+".localhost_ref", profile.LocalhostRef, host)
 	}
 	if profile.LocalhostRef != "" {
-		return "", invalid(field+".localhost_ref", "is set with profile type %s", profile.ProfileType)
+		return "", fault.Invalid(field+".localhost_ref", "is set with profile type %s", profile.ProfileType)
 	}
 	switch profile.ProfileType {
 	case runtimeapi.SecurityProfile_RuntimeDefault:
@@ -40,7 +42,7 @@ func appArmor(sc *runtimeapi.LinuxContainerSecurityContext, host *Host) (string,
 	case runtimeapi.SecurityProfile_Unconfined:
 		return unconfined(host), nil
 	default:
-		return "", invalid(field+".profile_type", "%d is not known", profile.ProfileType)
+		return "", fault.Invalid(field+".profile_type", "%d is not known", profile.ProfileType)
 	}
 }
 
@@ -56,7 +58,7 @@ func oldAppArmor(s string, host *Host) (string, error) {
 	case s == AppArmorUnconfined:
 		return unconfined(host), nil
 	case !strings.HasPrefix(s, "localhost/"):
-		return "", invalid(field, "%q is not a profile", s)
+		return "", fault.Invalid(field, "%q is not a profile", s)
 	}
 	return localAppArmor(field, s, host)
 }
@@ -73,7 +75,7 @@ func defaultAppArmor(field string, host *Host) (string, error) {
 	case !host.AppArmor:
 		return "", nil
 	case !host.AppArmorDefault:
-		return "", invalid(field, "RuntimeDefault: this node has no apparmor_parser to load the profile %s with", AppArmorDefault)
+		return "", fault.Invalid(field, "RuntimeDefault: this node has no apparmor_parser to load the profile %s with", AppArmorDefault)
 	}
 	return AppArmorDefault, nil
 }
@@ -82,9 +84,9 @@ func localAppArmor(field, name string, host *Host) (string, error) {
 	name = strings.TrimPrefix(name, "localhost/")
 	switch {
 	case !host.AppArmor:
-		return "", invalid(field, "%q: this node has no AppArmor", name)
+		return "", fault.Invalid(field, "%q: this node has no AppArmor", name)
 	case name == "" || len(name) > 4096 || strings.ContainsAny(name, "\x00\n\r"):
-		return "", invalid(field, "%.60q is not the name of a profile", name)
+		return "", fault.Invalid(field, "%.60q is not the name of a profile", name)
 	}
 	return name, nil
 }

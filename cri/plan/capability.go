@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // defaultCapabilities are what a container has that asks for nothing: the set
@@ -108,7 +109,7 @@ func possible(have, ambient, wanted map[string]bool, host *Host) (*specs.LinuxCa
 	if len(missing) > 0 {
 		list := strings.Join(missing, ", ")
 		if !host.Restrict.Capabilities {
-			return nil, "", invalid(securityField+"capabilities", "the daemon itself does not have %s", list)
+			return nil, "", fault.Invalid(securityField+"capabilities", "the daemon itself does not have %s", list)
 		}
 		note = list + " left out: the daemon itself does not have it (limits.restrictCapabilities)"
 	}
@@ -150,7 +151,7 @@ func capNames(field string, names []string) (map[string]bool, error) {
 			name, ok = "ALL", true
 		}
 		if !ok {
-			return nil, invalid(fmt.Sprintf("%s[%d]", field, i), "%q is not a capability", raw)
+			return nil, fault.Invalid(fmt.Sprintf("%s[%d]", field, i), "%q is not a capability", raw)
 		}
 		out[name] = true
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // planContainer asks one function per section of the request; each returns a
@@ -81,21 +83,21 @@ func checkContainer(in *ContainerInput) error {
 	sc := c.GetLinux().GetSecurityContext()
 	switch {
 	case c == nil:
-		return invalid("config", "is missing")
+		return fault.Invalid("config", "is missing")
 	case in.PodConfig == nil:
-		return invalid("sandbox_config", "is missing")
+		return fault.Invalid("sandbox_config", "is missing")
 	case c.Metadata == nil:
-		return invalid("config.metadata", "is missing")
+		return fault.Invalid("config.metadata", "is missing")
 	case c.Metadata.Name == "":
-		return invalid("config.metadata.name", "is empty")
+		return fault.Invalid("config.metadata.name", "is empty")
 	case strings.ContainsAny(c.Metadata.Name, "\x00\n") || len(c.Metadata.Name) > 1024:
-		return invalid("config.metadata.name", "%.40q is not a name", c.Metadata.Name)
+		return fault.Invalid("config.metadata.name", "%.40q is not a name", c.Metadata.Name)
 	case c.Windows != nil:
-		return invalid("config.windows", "this is a Linux node")
+		return fault.Invalid("config.windows", "this is a Linux node")
 	case c.GetImage().GetImage() == "":
-		return invalid("config.image.image", "is empty")
+		return fault.Invalid("config.image.image", "is empty")
 	case sc.GetPrivileged() && !in.PodConfig.GetLinux().GetSecurityContext().GetPrivileged():
-		return invalid(securityField+"privileged", "the pod is not privileged")
+		return fault.Invalid(securityField+"privileged", "the pod is not privileged")
 	}
 	for _, v := range slices.Sorted(maps.Keys(in.Image.Volumes)) {
 		if err := checkVolume(v); err != nil {
@@ -112,13 +114,13 @@ func checkVolume(v string) error {
 	const field = "image config.Volumes"
 	for part := range strings.SplitSeq(v, "/") {
 		if part == ".." {
-			return invalid(field, "%q climbs", v)
+			return fault.Invalid(field, "%q climbs", v)
 		}
 	}
 	clean := path.Clean("/" + v)
 	for _, kernel := range []string{"/proc", "/sys", "/dev"} {
 		if within(clean, kernel) {
-			return invalid(field, "%q is the kernel's", v)
+			return fault.Invalid(field, "%q is the kernel's", v)
 		}
 	}
 	return nil
@@ -137,16 +139,16 @@ func logPath(dir, file string) (string, error) {
 		return "", nil
 	}
 	if path.IsAbs(file) || strings.ContainsAny(file, "\x00\n") {
-		return "", invalid(field, "%q is not a relative path", file)
+		return "", fault.Invalid(field, "%q is not a relative path", file)
 	}
 	for part := range strings.SplitSeq(file, "/") {
 		if part == ".." {
-			return "", invalid(field, "%q climbs out of the log directory", file)
+			return "", fault.Invalid(field, "%q climbs out of the log directory", file)
 		}
 	}
 	clean := path.Clean(file)
 	if clean == "." || strings.HasSuffix(file, "/") {
-		return "", invalid(field, "%q names no file", file)
+		return "", fault.Invalid(field, "%q names no file", file)
 	}
 	return path.Join("/", dir, clean), nil
 }
@@ -213,19 +215,19 @@ func containerNamespaces(in *ContainerInput) ([]specs.LinuxNamespace, error) {
 		return append(out, specs.LinuxNamespace{Type: specs.PIDNamespace}), nil
 	case runtimeapi.NamespaceMode_POD:
 		if in.Pod.PIDNS == "" {
-			return nil, invalid(field, "POD: the pod has no shared PID namespace")
+			return nil, fault.Invalid(field, "POD: the pod has no shared PID namespace")
 		}
 		return append(out, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: in.Pod.PIDNS}), nil
 	case runtimeapi.NamespaceMode_TARGET:
 		if opt.GetTargetId() == "" {
-			return nil, invalid(securityField+"namespace_options.target_id", "is empty with pid TARGET")
+			return nil, fault.Invalid(securityField+"namespace_options.target_id", "is empty with pid TARGET")
 		}
 		if in.Pod.TargetPIDNS == "" {
-			return nil, &PreconditionError{Object: "container " + opt.GetTargetId(), Problem: "has no PID namespace to share: it does not run"}
+			return nil, &fault.PreconditionError{Object: "container " + opt.GetTargetId(), Problem: "has no PID namespace to share: it does not run"}
 		}
 		return append(out, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: in.Pod.TargetPIDNS}), nil
 	default:
-		return nil, invalid(field, "%d is not known", mode)
+		return nil, fault.Invalid(field, "%d is not known", mode)
 	}
 }
 
@@ -237,7 +239,7 @@ func checkShared(opt, pod *runtimeapi.NamespaceOption) error {
 		asks, has runtimeapi.NamespaceMode
 	}{{"network", opt.GetNetwork(), pod.GetNetwork()}, {"ipc", opt.GetIpc(), pod.GetIpc()}, {"pid", opt.GetPid(), pod.GetPid()}} {
 		if ns.asks == runtimeapi.NamespaceMode_NODE && ns.has != runtimeapi.NamespaceMode_NODE {
-			return invalid(securityField+"namespace_options."+ns.name, "NODE: the pod does not have the host's")
+			return fault.Invalid(securityField+"namespace_options."+ns.name, "NODE: the pod does not have the host's")
 		}
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // devices adds the device nodes and the rules of the device cgroup: first
@@ -65,18 +67,18 @@ func devices(in *ContainerInput, p *ContainerPlan) error {
 // the host's path to the container's.
 func findDevices(field, from, to string, finder DeviceFinder) ([]specs.LinuxDevice, error) {
 	if !path.IsAbs(from) || strings.Contains(from, "\x00") {
-		return nil, invalid(field+"host_path", "%q is not an absolute path", from)
+		return nil, fault.Invalid(field+"host_path", "%q is not an absolute path", from)
 	}
 	if to == "" {
 		to = from
 	}
 	if !path.IsAbs(to) || strings.Contains(to, "\x00") || path.Clean(to) == "/" || within(path.Clean(to), "/proc") {
-		return nil, invalid(field+"container_path", "%q is not a path for a device", to)
+		return nil, fault.Invalid(field+"container_path", "%q is not a path for a device", to)
 	}
 	from, to = path.Clean(from), path.Clean(to)
 	found, err := finder.Find(from)
 	if err != nil {
-		return nil, invalid(field+"host_path", "%v", err)
+		return nil, fault.Invalid(field+"host_path", "%v", err)
 	}
 	for i := range found {
 		found[i].Path = path.Join(to, strings.TrimPrefix(found[i].Path, from))
@@ -89,7 +91,7 @@ func deviceAccess(field, permissions string) (string, error) {
 		return "rwm", nil
 	}
 	if strings.Trim(permissions, "rwm") != "" || len(permissions) > 3 {
-		return "", invalid(field, "%q is not made of r, w and m", permissions)
+		return "", fault.Invalid(field, "%q is not made of r, w and m", permissions)
 	}
 	return permissions, nil
 }

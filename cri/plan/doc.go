@@ -1,6 +1,5 @@
 // Package plan turns CRI requests into what is to be done: a PodPlan, a
-// ContainerPlan with the OCI spec, an answer built from a record, a filter's
-// verdict. Everything in it is a pure function of its arguments: what depends
+// ContainerPlan with the OCI spec. Everything in it is a pure function of its arguments: what depends
 // on the kernel or the host comes in as a value (Host), so that every decision
 // can be tested with golden files and without root.
 //

@@ -9,6 +9,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/record"
 )
 
@@ -23,7 +24,7 @@ func checkEdits(edits []record.Edits) error {
 	for i := range edits {
 		e := &edits[i]
 		never := func(format string, args ...any) error {
-			return &UnimplementedError{What: fmt.Sprintf("CDI device %s: ", e.From) + fmt.Sprintf(format, args...)}
+			return &fault.UnimplementedError{What: fmt.Sprintf("CDI device %s: ", e.From) + fmt.Sprintf(format, args...)}
 		}
 		switch {
 		case len(e.Hooks) > 0:
@@ -39,7 +40,7 @@ func checkEdits(edits []record.Edits) error {
 
 // badEdit is what a specification says that cannot be.
 func badEdit(e *record.Edits, format string, args ...any) error {
-	return invalid("CDI device "+e.From, format, args...)
+	return fault.Invalid("CDI device "+e.From, format, args...)
 }
 
 // editGroups are the groups that devices belong to.

@@ -18,6 +18,7 @@ import (
 	cdi "tags.cncf.io/container-device-interface/specs-go"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/record"
 )
 
@@ -361,7 +362,7 @@ func TestContainerErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Container(input(c.edit))
-			var bad *InvalidError
+			var bad *fault.InvalidError
 			if !errors.As(err, &bad) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %s", err, c.want)
 			}
@@ -373,7 +374,7 @@ func TestTargetThatDoesNotRun(t *testing.T) {
 	_, err := Container(input(func(in *ContainerInput) {
 		sc(in).NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: "abc"}
 	}))
-	var state *PreconditionError
+	var state *fault.PreconditionError
 	if !errors.As(err, &state) || !strings.Contains(err.Error(), "container abc") {
 		t.Errorf("error %v", err)
 	}
@@ -427,7 +428,7 @@ func TestMountErrors(t *testing.T) {
 		_, err := Container(input(func(in *ContainerInput) {
 			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/first", HostPath: "/f"}, m}
 		}))
-		var bad *InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "config.mounts[1].") || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}

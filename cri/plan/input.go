@@ -7,6 +7,7 @@ import (
 
 	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/signal"
 	"github.com/varve-cri/varve/runtime/idmap"
 )
 
@@ -81,7 +82,7 @@ type DeviceFinder interface {
 type ContainerPlan struct {
 	Spec       *specs.Spec
 	User       User
-	StopSignal Signal
+	StopSignal signal.Signal
 	LogPath    string // host path; empty when no log is wanted
 	Stdin      bool
 	StdinOnce  bool

@@ -4,6 +4,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/runtime/idmap"
 )
 
@@ -27,7 +28,7 @@ func mappings(field string, list []*runtimeapi.IDMapping) ([]specs.LinuxIDMappin
 		out[i] = specs.LinuxIDMapping{ContainerID: m.GetContainerId(), HostID: m.GetHostId(), Size: m.GetLength()}
 	}
 	if err := idmap.Check(ranges(out)); err != nil {
-		return nil, invalid(field, "%v", err)
+		return nil, fault.Invalid(field, "%v", err)
 	}
 	return out, nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	crierrors "k8s.io/cri-api/pkg/errors"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // containerMounts is the default mounts, without those that the request or one
@@ -32,7 +34,7 @@ func containerMounts(in *ContainerInput, p *ContainerPlan) ([]specs.Mount, error
 		}
 	}
 	if len(p.Volumes) > maxVolumes {
-		return nil, invalid("config.mounts", "%d image and idmapped volumes, more than %d", len(p.Volumes), maxVolumes)
+		return nil, fault.Invalid("config.mounts", "%d image and idmapped volumes, more than %d", len(p.Volumes), maxVolumes)
 	}
 	out := slices.DeleteFunc(defaultMounts(in), func(m specs.Mount) bool {
 		for dir := m.Destination; dir != "/"; dir = path.Dir(dir) {
@@ -118,10 +120,10 @@ func (a *askedMounts) request(in *ContainerInput, p *ContainerPlan) error {
 			return err
 		}
 		if in.Pod.UserNS != nil && m.Propagation == runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL {
-			return invalid(field+"propagation", "%s: mounts do not spread from a user namespace to the host", m.Propagation)
+			return fault.Invalid(field+"propagation", "%s: mounts do not spread from a user namespace to the host", m.Propagation)
 		}
 		if first, ok := a.at[mount.Destination]; ok {
-			return invalid(field+"container_path", "%s is that of config.mounts[%d] too", mount.Destination, first)
+			return fault.Invalid(field+"container_path", "%s is that of config.mounts[%d] too", mount.Destination, first)
 		}
 		a.add(mount)
 		if m.GetImage() != nil {
@@ -151,11 +153,11 @@ func requestMount(field string, m *runtimeapi.Mount, host *Host) (specs.Mount, e
 	}
 	switch {
 	case m.ImageSubPath != "":
-		return none, invalid(field+"image_sub_path", "is set without image")
+		return none, fault.Invalid(field+"image_sub_path", "is set without image")
 	case m.HostPath == "":
-		return none, invalid(field+"host_path", "is empty")
+		return none, fault.Invalid(field+"host_path", "is empty")
 	case !path.IsAbs(m.HostPath) || strings.Contains(m.HostPath, "\x00"):
-		return none, invalid(field+"host_path", "%q is not an absolute path", m.HostPath)
+		return none, fault.Invalid(field+"host_path", "%q is not an absolute path", m.HostPath)
 	}
 	options, err := mountOptions(field, m, host)
 	if err != nil {
@@ -175,7 +177,7 @@ func mountOptions(field string, m *runtimeapi.Mount, host *Host) ([]string, erro
 		runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:     "rshared",
 	}[m.Propagation]
 	if !ok {
-		return nil, invalid(field+"propagation", "%d is not known", m.Propagation)
+		return nil, fault.Invalid(field+"propagation", "%d is not known", m.Propagation)
 	}
 	mode := "rw"
 	if m.Readonly {
@@ -184,11 +186,11 @@ func mountOptions(field string, m *runtimeapi.Mount, host *Host) ([]string, erro
 	if m.RecursiveReadOnly {
 		switch {
 		case !m.Readonly:
-			return nil, invalid(field+"recursive_read_only", "is set without readonly")
+			return nil, fault.Invalid(field+"recursive_read_only", "is set without readonly")
 		case m.Propagation != runtimeapi.MountPropagation_PROPAGATION_PRIVATE:
-			return nil, invalid(field+"recursive_read_only", "is set with propagation %s", m.Propagation)
+			return nil, fault.Invalid(field+"recursive_read_only", "is set with propagation %s", m.Propagation)
 		case !host.RecursiveRO:
-			return nil, &UnimplementedError{Prefix: crierrors.ErrRROUnsupported.Error(), What: field + "recursive_read_only: needs Linux 5.12,"}
+			return nil, &fault.UnimplementedError{Prefix: crierrors.ErrRROUnsupported.Error(), What: field + "recursive_read_only: needs Linux 5.12,"}
 		}
 		mode = "rro"
 	}
@@ -198,7 +200,7 @@ func mountOptions(field string, m *runtimeapi.Mount, host *Host) ([]string, erro
 		case "noexec", "nodev", "nosuid":
 			options = append(options, o)
 		default:
-			return nil, invalid(fmt.Sprintf("%smount_options[%d]", field, i), "%q is not noexec, nodev or nosuid", o)
+			return nil, fault.Invalid(fmt.Sprintf("%smount_options[%d]", field, i), "%q is not noexec, nodev or nosuid", o)
 		}
 	}
 	return options, nil
@@ -212,16 +214,16 @@ var procFiles = []string{
 
 func mountTarget(field, target string) (string, error) {
 	if !path.IsAbs(target) || strings.Contains(target, "\x00") {
-		return "", invalid(field, "%q is not an absolute path", target)
+		return "", fault.Invalid(field, "%q is not an absolute path", target)
 	}
 	clean := path.Clean(target)
 	switch {
 	case clean == "/":
-		return "", invalid(field, "the root cannot be mounted over")
+		return "", fault.Invalid(field, "the root cannot be mounted over")
 	case within(clean, "/proc") && !slices.Contains(procFiles, clean):
 		// A forged /proc would take the writes that confine the process
 		// (CVE-2019-19921, CVE-2023-27561, CVE-2025-52881).
-		return "", invalid(field, "%s: nothing may be mounted over /proc", clean)
+		return "", fault.Invalid(field, "%s: nothing may be mounted over /proc", clean)
 	}
 	return clean, nil
 }

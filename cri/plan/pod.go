@@ -4,6 +4,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // PodPlan is what a pod is going to be.
@@ -49,8 +50,8 @@ type PortMapping struct {
 	HostIP        string `json:"hostIP,omitempty"`
 }
 
-// Pod plans a pod. The error is an *InvalidError that names the field, or a
-// *NotFoundError for an unknown runtime handler.
+// Pod plans a pod. The error is an *fault.InvalidError that names the field, or a
+// *fault.NotFoundError for an unknown runtime handler.
 func Pod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Config) (*PodPlan, error) {
 	return planPod(req, handler, cfg)
 }
@@ -59,7 +60,7 @@ func Pod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Config) (
 // have; field is where the request says it.
 func CheckHandler(field, name string, cfg *config.Config) error {
 	if _, ok := cfg.Handler(name); !ok {
-		return invalid(field, "%q is not a runtime handler of this node", name)
+		return fault.Invalid(field, "%q is not a runtime handler of this node", name)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // podRequest is a pod as the kubelet asks for one; edit changes it.
@@ -100,7 +101,7 @@ func TestPodErrors(t *testing.T) {
 		"cgroup_parent: the root":           func(c *runtimeapi.PodSandboxConfig) { c.Linux.CgroupParent = "//" },
 	} {
 		_, err := Pod(podRequest(edit), "", config.Default())
-		var bad *InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}
@@ -108,7 +109,7 @@ func TestPodErrors(t *testing.T) {
 	if _, err := Pod(nil, "", config.Default()); err == nil {
 		t.Error("no config is no error")
 	}
-	var missing *NotFoundError
+	var missing *fault.NotFoundError
 	if _, err := Pod(podRequest(func(*runtimeapi.PodSandboxConfig) {}), "kata", config.Default()); !errors.As(err, &missing) {
 		t.Errorf("unknown handler: %v", err)
 	}

@@ -11,21 +11,22 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 func planPod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Config) (*PodPlan, error) {
 	if req == nil {
-		return nil, invalid("config", "is missing")
+		return nil, fault.Invalid("config", "is missing")
 	}
 	settings, ok := cfg.Handler(handler)
 	if !ok {
-		return nil, &NotFoundError{Kind: "runtime handler", ID: handler}
+		return nil, &fault.NotFoundError{Kind: "runtime handler", ID: handler}
 	}
 	if err := checkPodMetadata(req.Metadata); err != nil {
 		return nil, err
 	}
 	if req.Windows != nil {
-		return nil, invalid("config.windows", "this is a Linux node")
+		return nil, fault.Invalid("config.windows", "this is a Linux node")
 	}
 	p := &PodPlan{Handler: handler, Privileged: req.GetLinux().GetSecurityContext().GetPrivileged()}
 	for _, part := range []func(*PodPlan, *runtimeapi.PodSandboxConfig) error{
@@ -41,15 +42,15 @@ func planPod(req *runtimeapi.PodSandboxConfig, handler string, cfg *config.Confi
 func checkPodMetadata(m *runtimeapi.PodSandboxMetadata) error {
 	switch {
 	case m == nil:
-		return invalid("config.metadata", "is missing")
+		return fault.Invalid("config.metadata", "is missing")
 	case m.Name == "":
-		return invalid("config.metadata.name", "is empty")
+		return fault.Invalid("config.metadata.name", "is empty")
 	}
 	for _, f := range []struct{ name, value string }{
 		{"name", m.Name}, {"namespace", m.Namespace}, {"uid", m.Uid},
 	} {
 		if strings.ContainsAny(f.value, "\x00\n") || len(f.value) > 1024 {
-			return invalid("config.metadata."+f.name, "%.40q is not a name", f.value)
+			return fault.Invalid("config.metadata."+f.name, "%.40q is not a name", f.value)
 		}
 	}
 	return nil
@@ -65,21 +66,21 @@ func podNamespaces(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 		p.Net, p.UTS = true, true
 	case runtimeapi.NamespaceMode_NODE:
 	default:
-		return invalid(field+"network", "%s is neither POD nor NODE", mode)
+		return fault.Invalid(field+"network", "%s is neither POD nor NODE", mode)
 	}
 	switch mode := opt.GetIpc(); mode {
 	case runtimeapi.NamespaceMode_POD:
 		p.IPC = true
 	case runtimeapi.NamespaceMode_NODE:
 	default:
-		return invalid(field+"ipc", "%s is neither POD nor NODE", mode)
+		return fault.Invalid(field+"ipc", "%s is neither POD nor NODE", mode)
 	}
 	switch mode := opt.GetPid(); mode {
 	case runtimeapi.NamespaceMode_POD:
 		p.Pause = true
 	case runtimeapi.NamespaceMode_CONTAINER, runtimeapi.NamespaceMode_NODE:
 	default:
-		return invalid(field+"pid", "%s is not for a pod", mode)
+		return fault.Invalid(field+"pid", "%s is not for a pod", mode)
 	}
 	return nil
 }
@@ -90,7 +91,7 @@ func podUser(_ *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	const field = "config.linux.security_context."
 	sc := req.GetLinux().GetSecurityContext()
 	if sc.GetRunAsGroup() != nil && sc.GetRunAsUser() == nil {
-		return invalid(field+"run_as_group", "is set without run_as_user")
+		return fault.Invalid(field+"run_as_group", "is set without run_as_user")
 	}
 	if _, err := idValue(field+"run_as_user", sc.GetRunAsUser()); err != nil {
 		return err
@@ -116,11 +117,11 @@ const maxHostname = 64
 
 func checkHostname(h string) error {
 	if len(h) > maxHostname {
-		return invalid("config.hostname", "is %d bytes long, %d are possible", len(h), maxHostname)
+		return fault.Invalid("config.hostname", "is %d bytes long, %d are possible", len(h), maxHostname)
 	}
 	for _, r := range h {
 		if !hostnameRune(r) {
-			return invalid("config.hostname", "%q has characters that no host name has", h)
+			return fault.Invalid("config.hostname", "%q has characters that no host name has", h)
 		}
 	}
 	return nil
@@ -152,7 +153,7 @@ func podDNS(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	for i, s := range dns.Servers {
 		// A zone ("fe80::1%eth0") may be anything to the parser, a line break too.
 		if _, err := netip.ParseAddr(s); err != nil || strings.ContainsFunc(s, notInWord) {
-			return invalid(fmt.Sprintf("config.dns_config.servers[%d]", i), "%q is not an IP address", s)
+			return fault.Invalid(fmt.Sprintf("config.dns_config.servers[%d]", i), "%q is not an IP address", s)
 		}
 	}
 	for _, list := range []struct {
@@ -162,7 +163,7 @@ func podDNS(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 		for i, v := range list.values {
 			// One value must stay one value: no second line, no second word.
 			if v == "" || strings.ContainsFunc(v, notInWord) {
-				return invalid(fmt.Sprintf("config.dns_config.%s[%d]", list.name, i), "%q is not one word", v)
+				return fault.Invalid(fmt.Sprintf("config.dns_config.%s[%d]", list.name, i), "%q is not one word", v)
 			}
 		}
 	}
@@ -205,17 +206,17 @@ func podPorts(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 			runtimeapi.Protocol_TCP: "tcp", runtimeapi.Protocol_UDP: "udp", runtimeapi.Protocol_SCTP: "sctp",
 		}[m.GetProtocol()]
 		if !ok {
-			return invalid(field+"protocol", "%d is not known", m.GetProtocol())
+			return fault.Invalid(field+"protocol", "%d is not known", m.GetProtocol())
 		}
 		if m.GetHostPort() < 0 || m.GetHostPort() > 65535 {
-			return invalid(field+"host_port", "%d is not a port", m.GetHostPort())
+			return fault.Invalid(field+"host_port", "%d is not a port", m.GetHostPort())
 		}
 		if m.GetContainerPort() < 0 || m.GetContainerPort() > 65535 {
-			return invalid(field+"container_port", "%d is not a port", m.GetContainerPort())
+			return fault.Invalid(field+"container_port", "%d is not a port", m.GetContainerPort())
 		}
 		if m.GetHostIp() != "" {
 			if ip, err := netip.ParseAddr(m.GetHostIp()); err != nil || ip.Zone() != "" {
-				return invalid(field+"host_ip", "%q is not an IP address", m.GetHostIp())
+				return fault.Invalid(field+"host_ip", "%q is not an IP address", m.GetHostIp())
 			}
 		}
 		// 0 is "no host port", and with the host's network there is nothing to map.
@@ -223,14 +224,14 @@ func podPorts(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 			continue
 		}
 		if m.GetContainerPort() == 0 {
-			return invalid(field+"container_port", "is missing")
+			return fault.Invalid(field+"container_port", "is missing")
 		}
 		next := PortMapping{HostPort: m.GetHostPort(), ContainerPort: m.GetContainerPort(), Protocol: protocol, HostIP: m.GetHostIp()}
 		switch first := slices.IndexFunc(p.PortMappings, next.sameHostPort); {
 		case first < 0:
 			p.PortMappings = append(p.PortMappings, next)
 		case p.PortMappings[first] != next:
-			return invalid(field+"host_port", "%s port %d leads to port %d of the pod already", protocol, next.HostPort, p.PortMappings[first].ContainerPort)
+			return fault.Invalid(field+"host_port", "%s port %d leads to port %d of the pod already", protocol, next.HostPort, p.PortMappings[first].ContainerPort)
 		}
 	}
 	return nil
@@ -248,7 +249,7 @@ func podLogDir(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 		return nil
 	}
 	if !path.IsAbs(dir) || strings.Contains(dir, "\x00") {
-		return invalid("config.log_directory", "%q is not an absolute path", dir)
+		return fault.Invalid("config.log_directory", "%q is not an absolute path", dir)
 	}
 	p.LogDir = path.Clean(dir)
 	return nil
@@ -262,16 +263,16 @@ func podCgroup(p *PodPlan, parent, fallback string) error {
 		return nil
 	}
 	if strings.ContainsAny(parent, "\x00\n") {
-		return invalid(field, "%q is not a path", parent)
+		return fault.Invalid(field, "%q is not a path", parent)
 	}
 	for part := range strings.SplitSeq(parent, "/") {
 		if part == ".." {
-			return invalid(field, "%q climbs", parent)
+			return fault.Invalid(field, "%q climbs", parent)
 		}
 	}
 	p.CgroupParent = path.Clean("/" + parent)
 	if p.CgroupParent == "/" {
-		return invalid(field, "the root cgroup cannot hold a pod")
+		return fault.Invalid(field, "the root cgroup cannot hold a pod")
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // defaultPath is PATH for containers whose image and request have none.
@@ -71,14 +73,14 @@ func arguments(c *runtimeapi.ContainerConfig, entrypoint, cmd []string) ([]strin
 	}
 	all := slices.Concat(command, args)
 	if len(all) == 0 {
-		return nil, invalid("config.command", "is empty, and so are the image's entrypoint and command")
+		return nil, fault.Invalid("config.command", "is empty, and so are the image's entrypoint and command")
 	}
 	if all[0] == "" {
-		return nil, invalid("config.command[0]", "is empty")
+		return nil, fault.Invalid("config.command[0]", "is empty")
 	}
 	for i, a := range all {
 		if strings.Contains(a, "\x00") {
-			return nil, invalid("config.command", "argument %d holds a NUL byte", i)
+			return nil, fault.Invalid("config.command", "argument %d holds a NUL byte", i)
 		}
 	}
 	return all, nil
@@ -122,7 +124,7 @@ func environment(in *ContainerInput, home string) ([]string, error) {
 	for i, kv := range in.Config.Envs {
 		field := fmt.Sprintf("config.envs[%d]", i)
 		if bytes.IndexByte(kv.GetValue(), 0) >= 0 {
-			return nil, invalid(field+".value", "holds a NUL byte")
+			return nil, fault.Invalid(field+".value", "holds a NUL byte")
 		}
 		value := string(kv.GetValue())
 		if err := checkEnv(field, kv.GetKey(), value); err != nil {
@@ -145,13 +147,13 @@ func environment(in *ContainerInput, home string) ([]string, error) {
 func checkEnv(field, key, value string) error {
 	switch {
 	case key == "":
-		return invalid(field+".key", "is empty")
+		return fault.Invalid(field+".key", "is empty")
 	case strings.ContainsAny(key, "=\x00"):
-		return invalid(field+".key", "%q holds a character that no name has", key)
+		return fault.Invalid(field+".key", "%q holds a character that no name has", key)
 	case strings.Contains(value, "\x00"):
-		return invalid(field+".value", "holds a NUL byte")
+		return fault.Invalid(field+".value", "holds a NUL byte")
 	case key == "HOME" && strings.ContainsAny(value, "\n\r"):
-		return invalid(field+".value", "HOME holds a line break")
+		return fault.Invalid(field+".value", "HOME holds a line break")
 	}
 	return nil
 }
@@ -165,13 +167,13 @@ func workingDir(asked, image string) (string, error) {
 		return "/", nil
 	}
 	if strings.Contains(dir, "\x00") {
-		return "", invalid(field, "holds a NUL byte")
+		return "", fault.Invalid(field, "holds a NUL byte")
 	}
 	dir = path.Clean("/" + dir)
 	// A descriptor is no place to be in: CVE-2024-21626. The runtime closes
 	// all before it changes directory; this is the message that says so.
 	if strings.HasPrefix(dir, "/proc/self/fd/") || strings.HasPrefix(dir, "/proc/thread-self/fd/") || strings.HasPrefix(dir, "/dev/fd/") {
-		return "", invalid(field, "%q is a file descriptor, not a directory", dir)
+		return "", fault.Invalid(field, "%q is a file descriptor, not a directory", dir)
 	}
 	return dir, nil
 }
@@ -181,7 +183,7 @@ func workingDir(asked, image string) (string, error) {
 func OOMScoreAdj(field string, r *runtimeapi.LinuxContainerResources, host *Host) (int, string, error) {
 	adj := r.GetOomScoreAdj()
 	if adj < -1000 || adj > 1000 {
-		return 0, "", invalid(field+".oom_score_adj", "%d is not between -1000 and 1000", adj)
+		return 0, "", fault.Invalid(field+".oom_score_adj", "%d is not between -1000 and 1000", adj)
 	}
 	if host.Restrict.OOMScoreAdj && int(adj) < host.OOMScoreAdj {
 		return host.OOMScoreAdj, fmt.Sprintf("oom_score_adj %d raised to the daemon's own %d (limits.restrictOOMScoreAdj)", adj, host.OOMScoreAdj), nil

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/resource"
 )
 
@@ -38,10 +39,10 @@ func hugepages(field string, r *runtimeapi.LinuxContainerResources) ([]specs.Lin
 	for i, h := range r.HugepageLimits {
 		field := field + ".hugepage_limits[" + strconv.Itoa(i) + "].page_size"
 		if !pageSize.MatchString(h.GetPageSize()) {
-			return nil, invalid(field, "%q is not a size such as 2MB", h.GetPageSize())
+			return nil, fault.Invalid(field, "%q is not a size such as 2MB", h.GetPageSize())
 		}
 		if seen[h.GetPageSize()] {
-			return nil, invalid(field, "%s is given twice", h.GetPageSize())
+			return nil, fault.Invalid(field, "%s is given twice", h.GetPageSize())
 		}
 		seen[h.GetPageSize()] = true
 		out = append(out, specs.LinuxHugepageLimit{Pagesize: h.GetPageSize(), Limit: h.GetLimit()})
@@ -62,13 +63,13 @@ func unified(field string, r *runtimeapi.LinuxContainerResources, host *Host) (m
 		controller, _, _ := strings.Cut(k, ".")
 		switch {
 		case !cgroupFile.MatchString(k):
-			return nil, invalid(field, "%.60q is not a cgroup file", k)
+			return nil, fault.Invalid(field, "%.60q is not a cgroup file", k)
 		case controller == "cgroup" || k == "memory.reclaim":
-			return nil, invalid(field, "%q is not a limit", k)
+			return nil, fault.Invalid(field, "%q is not a limit", k)
 		case !slices.Contains(host.Unified, controller):
-			return nil, invalid(field, "%q: this node has no controller %s in a cgroup v2 hierarchy", k, controller)
+			return nil, fault.Invalid(field, "%q: this node has no controller %s in a cgroup v2 hierarchy", k, controller)
 		case v == "" || len(v) > 4096 || strings.ContainsRune(v, 0):
-			return nil, invalid(field, "%q: %.60q is not a value", k, v)
+			return nil, fault.Invalid(field, "%q: %.60q is not a value", k, v)
 		}
 		out[k] = v
 	}
@@ -121,17 +122,17 @@ func checkResources(field string, r *runtimeapi.LinuxContainerResources) error {
 		{"memory_limit_in_bytes", r.MemoryLimitInBytes, -1}, {"memory_swap_limit_in_bytes", r.MemorySwapLimitInBytes, -1},
 	} {
 		if n.value < n.low {
-			return invalid(field+"."+n.name, "%d is below %d", n.value, n.low)
+			return fault.Invalid(field+"."+n.name, "%d is below %d", n.value, n.low)
 		}
 	}
 	if r.CpuQuota > 0 && r.CpuQuota < 1000 {
-		return invalid(field+".cpu_quota", "%d is below 1000 microseconds", r.CpuQuota)
+		return fault.Invalid(field+".cpu_quota", "%d is below 1000 microseconds", r.CpuQuota)
 	}
 	switch s, m := r.MemorySwapLimitInBytes, r.MemoryLimitInBytes; {
 	case s > 0 && m > 0 && s < m:
-		return invalid(field+".memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", s, m)
+		return fault.Invalid(field+".memory_swap_limit_in_bytes", "%d is below the memory limit %d, which it includes", s, m)
 	case s > 0 && m <= 0:
-		return invalid(field+".memory_swap_limit_in_bytes", "%d is of memory and swap together, and there is no memory limit", s)
+		return fault.Invalid(field+".memory_swap_limit_in_bytes", "%d is of memory and swap together, and there is no memory limit", s)
 	}
 	return checkCPU(field, r)
 }
@@ -140,13 +141,13 @@ func checkResources(field string, r *runtimeapi.LinuxContainerResources) error {
 func checkCPU(field string, r *runtimeapi.LinuxContainerResources) error {
 	if r.CpuPeriod != 0 && (r.CpuPeriod < 1000 || r.CpuPeriod > 1000000) {
 		// kernel/sched/core.c: max_cfs_quota_period, min_cfs_quota_period
-		return invalid(field+".cpu_period", "%d is not between 1000 and 1000000 microseconds", r.CpuPeriod)
+		return fault.Invalid(field+".cpu_period", "%d is not between 1000 and 1000000 microseconds", r.CpuPeriod)
 	}
 	for _, l := range []struct{ name, value string }{{"cpuset_cpus", r.CpusetCpus}, {"cpuset_mems", r.CpusetMems}} {
 		// Bounded: a library expands lists, and "0-4294967295" once took all
 		// memory (CVE-2018-20699).
 		if l.value != "" && (len(l.value) > 4096 || !cpuList.MatchString(l.value) || longNumber.MatchString(l.value)) {
-			return invalid(field+"."+l.name, "%.60q is not a list such as 0-3,7", l.value)
+			return fault.Invalid(field+"."+l.name, "%.60q is not a list such as 0-3,7", l.value)
 		}
 	}
 	return nil

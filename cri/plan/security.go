@@ -9,6 +9,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // DefaultMaskedPaths is the union of what container runtimes have learned to
@@ -43,7 +44,7 @@ func kernelPaths(sc *runtimeapi.LinuxContainerSecurityContext, in *ContainerInpu
 	}{{"masked_paths", masked}, {"readonly_paths", readonly}} {
 		for i, p := range list.paths {
 			if !path.IsAbs(p) || strings.Contains(p, "\x00") {
-				return nil, nil, invalid(fmt.Sprintf("%s%s[%d]", securityField, list.name, i), "%q is not an absolute path", p)
+				return nil, nil, fault.Invalid(fmt.Sprintf("%s%s[%d]", securityField, list.name, i), "%q is not an absolute path", p)
 			}
 		}
 	}
@@ -75,7 +76,7 @@ func seccompChoice(sc *runtimeapi.LinuxContainerSecurityContext, handler config.
 		switch profile.ProfileType {
 		case runtimeapi.SecurityProfile_RuntimeDefault, runtimeapi.SecurityProfile_Unconfined:
 			if profile.LocalhostRef != "" {
-				return SeccompChoice{}, invalid(field+".localhost_ref", "is set with profile type %s", profile.ProfileType)
+				return SeccompChoice{}, fault.Invalid(field+".localhost_ref", "is set with profile type %s", profile.ProfileType)
 			}
 			if profile.ProfileType == runtimeapi.SecurityProfile_Unconfined {
 				return SeccompChoice{Kind: SeccompUnconfined}, nil
@@ -84,7 +85,7 @@ func seccompChoice(sc *runtimeapi.LinuxContainerSecurityContext, handler config.
 		case runtimeapi.SecurityProfile_Localhost:
 			return localhostProfile(field+".localhost_ref", profile.LocalhostRef)
 		default:
-			return SeccompChoice{}, invalid(field+".profile_type", "%d is not known", profile.ProfileType)
+			return SeccompChoice{}, fault.Invalid(field+".profile_type", "%d is not known", profile.ProfileType)
 		}
 	}
 	switch old := sc.GetSeccompProfilePath(); { //nolint:staticcheck // old clients still send it
@@ -97,13 +98,13 @@ func seccompChoice(sc *runtimeapi.LinuxContainerSecurityContext, handler config.
 	case strings.HasPrefix(old, "localhost/"):
 		return localhostProfile(securityField+"seccomp_profile_path", strings.TrimPrefix(old, "localhost/"))
 	default:
-		return SeccompChoice{}, invalid(securityField+"seccomp_profile_path", "%q is not a profile", old)
+		return SeccompChoice{}, fault.Invalid(securityField+"seccomp_profile_path", "%q is not a profile", old)
 	}
 }
 
 func localhostProfile(field, ref string) (SeccompChoice, error) {
 	if !path.IsAbs(ref) || strings.Contains(ref, "\x00") {
-		return SeccompChoice{}, invalid(field, "%q is not an absolute path", ref)
+		return SeccompChoice{}, fault.Invalid(field, "%q is not an absolute path", ref)
 	}
 	return SeccompChoice{Kind: SeccompLocalhost, Path: ref}, nil
 }

@@ -10,6 +10,8 @@ import (
 	"crypto/sha256"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // Labels are the SELinux labels of a container: of its processes, and of the files
@@ -72,7 +74,7 @@ func selinux(in *ContainerInput, p *ContainerPlan) error {
 		}
 		field := fmt.Sprintf("config.mounts[%d].selinux_relabel", i)
 		if SystemPath(m.HostPath) {
-			return invalid(field, "%s belongs to the system and is not relabelled", path.Clean(m.HostPath))
+			return fault.Invalid(field, "%s belongs to the system and is not relabelled", path.Clean(m.HostPath))
 		}
 		p.Relabel = append(p.Relabel, Source{Field: field, Path: m.HostPath})
 	}

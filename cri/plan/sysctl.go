@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // ipcSysctls are those of the IPC namespace, ipc/ipc_sysctl.c and
@@ -27,7 +29,7 @@ func podSysctls(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 		field := "config.linux.sysctls[" + raw + "]"
 		key, ok := sysctlKey(raw)
 		if !ok {
-			return invalid(field, "is not the name of a sysctl")
+			return fault.Invalid(field, "is not the name of a sysctl")
 		}
 		if err := checkSysctlNamespace(p, field, key); err != nil {
 			return err
@@ -37,10 +39,10 @@ func podSysctls(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 		// a helper of another runtime (CVE-2022-0811); here nothing parses
 		// it, but no numeric sysctl needs them either.
 		if strings.ContainsAny(value, "+=\n\x00") {
-			return invalid(field, "%q holds a character that no value needs", value)
+			return fault.Invalid(field, "%q holds a character that no value needs", value)
 		}
 		if _, twice := p.Sysctls[key]; twice {
-			return invalid(field, "is given twice")
+			return fault.Invalid(field, "is given twice")
 		}
 		p.Sysctls[key] = value
 	}
@@ -51,20 +53,20 @@ func checkSysctlNamespace(p *PodPlan, field, key string) error {
 	switch {
 	case ipcSysctls[key] || strings.HasPrefix(key, "fs.mqueue."):
 		if !p.IPC {
-			return invalid(field, "belongs to the IPC namespace, which is the host's here")
+			return fault.Invalid(field, "belongs to the IPC namespace, which is the host's here")
 		}
 	case strings.HasPrefix(key, "net."):
 		if !p.Net {
-			return invalid(field, "belongs to the network namespace, which is the host's here")
+			return fault.Invalid(field, "belongs to the network namespace, which is the host's here")
 		}
 	case key == "kernel.domainname":
 		if !p.UTS {
-			return invalid(field, "belongs to the UTS namespace, which is the host's here")
+			return fault.Invalid(field, "belongs to the UTS namespace, which is the host's here")
 		}
 	case key == "kernel.hostname":
-		return invalid(field, "is set by config.hostname")
+		return fault.Invalid(field, "is set by config.hostname")
 	default:
-		return invalid(field, "does not belong to a namespace: it would be set on the host")
+		return fault.Invalid(field, "does not belong to a namespace: it would be set on the host")
 	}
 	return nil
 }

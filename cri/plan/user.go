@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
+	"github.com/varve-cri/varve/cri/record"
 )
 
 // maxID is the highest user or group id. The kernel has ids up to 2^32-2, but
@@ -23,7 +26,7 @@ func idValue(field string, v *runtimeapi.Int64Value) (uint32, error) {
 
 func id(field string, v int64) (uint32, error) {
 	if v < 0 || v > maxID {
-		return 0, invalid(field, "%d is not between 0 and %d", v, maxID)
+		return 0, fault.Invalid(field, "%d is not between 0 and %d", v, maxID)
 	}
 	return uint32(v), nil
 }
@@ -41,11 +44,11 @@ func wish(sc *runtimeapi.LinuxContainerSecurityContext, image string) (userWish,
 	w := userWish{field: "image config.User", user: image}
 	switch {
 	case uid != nil && name != "":
-		return w, invalid(securityField+"run_as_username", "is set beside run_as_user")
+		return w, fault.Invalid(securityField+"run_as_username", "is set beside run_as_user")
 	case gid != nil && uid == nil && name == "":
 		// The CRI: "should only be specified when run_as_user or
 		// run_as_username is specified; otherwise, the runtime MUST error".
-		return w, invalid(securityField+"run_as_group", "is set without run_as_user or run_as_username")
+		return w, fault.Invalid(securityField+"run_as_group", "is set without run_as_user or run_as_username")
 	case uid != nil:
 		if _, err := idValue(securityField+"run_as_user", uid); err != nil {
 			return w, err
@@ -53,7 +56,7 @@ func wish(sc *runtimeapi.LinuxContainerSecurityContext, image string) (userWish,
 		w = userWish{field: securityField + "run_as_user", user: strconv.FormatInt(uid.Value, 10)}
 	case name != "":
 		if strings.Contains(name, ":") {
-			return w, invalid(securityField+"run_as_username", "%q is not a user name", name)
+			return w, fault.Invalid(securityField+"run_as_username", "%q is not a user name", name)
 		}
 		w = userWish{field: securityField + "run_as_username", user: name}
 	default:
@@ -102,7 +105,7 @@ func resolveUser(sc *runtimeapi.LinuxContainerSecurityContext, image string, pas
 	switch p := sc.GetSupplementalGroupsPolicy(); p {
 	case runtimeapi.SupplementalGroupsPolicy_Merge, runtimeapi.SupplementalGroupsPolicy_Strict:
 	default:
-		return User{}, invalid(securityField+"supplemental_groups_policy", "%d is not known", p)
+		return User{}, fault.Invalid(securityField+"supplemental_groups_policy", "%d is not known", p)
 	}
 	u.Groups = unique(u.Groups)
 	return u, nil
@@ -136,7 +139,7 @@ func lookupUser(w userWish, passwd []byte) (passwdEntry, bool, error) {
 	}
 	n, numeric, ok := parseID(w.user)
 	if numeric && !ok {
-		return passwdEntry{}, false, invalid(w.field, "%q is not between 0 and %d", w.user, maxID)
+		return passwdEntry{}, false, fault.Invalid(w.field, "%q is not between 0 and %d", w.user, maxID)
 	}
 	for line := range bytes.Lines(passwd) {
 		e, ok := parsePasswd(line)
@@ -145,7 +148,7 @@ func lookupUser(w userWish, passwd []byte) (passwdEntry, bool, error) {
 		}
 	}
 	if !numeric {
-		return passwdEntry{}, false, invalid(w.field, "user %q is not in the image's /etc/passwd", w.user)
+		return passwdEntry{}, false, fault.Invalid(w.field, "user %q is not in the image's /etc/passwd", w.user)
 	}
 	return passwdEntry{uid: n}, false, nil
 }
@@ -154,7 +157,7 @@ func lookupGroup(name, field string, group []byte) (uint32, error) {
 	n, numeric, ok := parseID(name)
 	if numeric {
 		if !ok {
-			return 0, invalid(field, "group %q is not between 0 and %d", name, maxID)
+			return 0, fault.Invalid(field, "group %q is not between 0 and %d", name, maxID)
 		}
 		return n, nil
 	}
@@ -167,7 +170,7 @@ func lookupGroup(name, field string, group []byte) (uint32, error) {
 			return gid, nil
 		}
 	}
-	return 0, invalid(field, "group %q is not in the image's /etc/group", name)
+	return 0, fault.Invalid(field, "group %q is not in the image's /etc/group", name)
 }
 
 // memberships returns the groups whose lines list the user.
@@ -238,4 +241,30 @@ func parseID(s string) (id uint32, numeric, ok bool) {
 		return 0, true, false
 	}
 	return uint32(v), true, true
+}
+
+// RecordUser is a planned user as the record keeps it.
+func RecordUser(u User) record.User {
+	return record.User{UID: u.UID, GID: u.GID, Groups: u.Groups}
+}
+
+// ImageUser splits an image's USER for Image.uid and Image.username: a number
+// is a uid, whatever name the image has for it. A number out of range is
+// neither: the kubelet must not take it for a name.
+func ImageUser(user string) (uid *runtimeapi.Int64Value, name string) {
+	for i := range len(user) {
+		if user[i] == ':' {
+			user = user[:i]
+			break
+		}
+	}
+	n, numeric, ok := parseID(user)
+	switch {
+	case user == "" || numeric && !ok:
+		return nil, ""
+	case numeric:
+		return &runtimeapi.Int64Value{Value: int64(n)}, ""
+	default:
+		return nil, user
+	}
 }

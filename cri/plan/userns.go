@@ -5,6 +5,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // UserNamespace is how the ids in a pod's own user namespace map to the host's.
@@ -28,11 +30,11 @@ func userNamespace(field string, u *runtimeapi.UserNamespace) (*UserNamespace, e
 		}
 	case runtimeapi.NamespaceMode_NODE:
 		if len(u.Uids) > 0 || len(u.Gids) > 0 {
-			return nil, invalid(field, "the host's user namespace has no mappings")
+			return nil, fault.Invalid(field, "the host's user namespace has no mappings")
 		}
 		return nil, nil //nolint:nilnil // no namespace is no error
 	default:
-		return nil, invalid(field+".mode", "%s is neither POD nor NODE", u.GetMode())
+		return nil, fault.Invalid(field+".mode", "%s is neither POD nor NODE", u.GetMode())
 	}
 	var out UserNamespace
 	var err error
@@ -47,17 +49,17 @@ func userNamespace(field string, u *runtimeapi.UserNamespace) (*UserNamespace, e
 
 func idRange(field string, list []*runtimeapi.IDMapping) (IDRange, error) {
 	if len(list) != 1 {
-		return IDRange{}, invalid(field, "%d mappings, and one is possible", len(list))
+		return IDRange{}, fault.Invalid(field, "%d mappings, and one is possible", len(list))
 	}
 	field += "[0]"
 	m := list[0]
 	switch {
 	case m.GetContainerId() != 0:
-		return IDRange{}, invalid(field+".container_id", "%d: id 0 would not be mapped", m.GetContainerId())
+		return IDRange{}, fault.Invalid(field+".container_id", "%d: id 0 would not be mapped", m.GetContainerId())
 	case m.GetLength() == 0:
-		return IDRange{}, invalid(field+".length", "is 0")
+		return IDRange{}, fault.Invalid(field+".length", "is 0")
 	case uint64(m.GetHostId())+uint64(m.GetLength()) > math.MaxUint32: // itself no id: it is -1
-		return IDRange{}, invalid(field, "%d ids from %d on run over the highest id", m.GetLength(), m.GetHostId())
+		return IDRange{}, fault.Invalid(field, "%d ids from %d on run over the highest id", m.GetLength(), m.GetHostId())
 	}
 	return IDRange{Host: m.GetHostId(), Length: m.GetLength()}, nil
 }
@@ -82,9 +84,9 @@ func podUserNamespace(p *PodPlan, req *runtimeapi.PodSandboxConfig) error {
 	}
 	switch {
 	case opt.GetPid() == runtimeapi.NamespaceMode_NODE:
-		return invalid(field+".mode", "POD with the host's processes (pid NODE)")
+		return fault.Invalid(field+".mode", "POD with the host's processes (pid NODE)")
 	case opt.GetIpc() == runtimeapi.NamespaceMode_NODE:
-		return invalid(field+".mode", "POD with the host's IPC (ipc NODE)")
+		return fault.Invalid(field+".mode", "POD with the host's IPC (ipc NODE)")
 	}
 	return nil
 }
@@ -101,11 +103,11 @@ func containerUserNamespace(in *ContainerInput) error {
 	case err != nil:
 		return err
 	case asked == nil && have != nil:
-		return invalid(field+".mode", "NODE: the pod has a user namespace of its own")
+		return fault.Invalid(field+".mode", "NODE: the pod has a user namespace of its own")
 	case asked != nil && have == nil:
-		return invalid(field+".mode", "POD: the pod has no user namespace of its own")
+		return fault.Invalid(field+".mode", "POD: the pod has no user namespace of its own")
 	case asked != nil && *asked != *have:
-		return invalid(field, "the mappings are not the pod's")
+		return fault.Invalid(field, "the mappings are not the pod's")
 	}
 	return nil
 }
@@ -116,11 +118,11 @@ func (u *UserNamespace) checkMapped(who User) error {
 		return nil
 	}
 	if who.UID >= u.UID.Length {
-		return invalid(securityField+"run_as_user", "%d is not mapped: the pod's user namespace has %d users", who.UID, u.UID.Length)
+		return fault.Invalid(securityField+"run_as_user", "%d is not mapped: the pod's user namespace has %d users", who.UID, u.UID.Length)
 	}
 	for _, g := range who.Groups {
 		if g >= u.GID.Length {
-			return invalid(securityField, "group %d is not mapped: the pod's user namespace has %d groups", g, u.GID.Length)
+			return fault.Invalid(securityField, "group %d is not mapped: the pod's user namespace has %d groups", g, u.GID.Length)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 func ids(inside, host, length uint32) []*runtimeapi.IDMapping {
@@ -64,7 +65,7 @@ func TestPodUserNamespaceErrors(t *testing.T) {
 		"the host's user namespace has no mappings":         {Mode: runtimeapi.NamespaceMode_NODE, Gids: good},
 	} {
 		_, err := Pod(podRequest(func(c *runtimeapi.PodSandboxConfig) { namespaces(c).UsernsOptions = u }), "", config.Default())
-		var bad *InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}
@@ -157,7 +158,7 @@ func TestContainerUserNamespaceErrors(t *testing.T) {
 		}),
 	} {
 		_, err := Container(in)
-		var bad *InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}

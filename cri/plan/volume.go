@@ -9,6 +9,7 @@ import (
 	protobuf "google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/shim/proto"
 )
 
@@ -26,18 +27,18 @@ func imageMount(field string, m *runtimeapi.Mount, id string, host *Host) (specs
 	}
 	switch {
 	case m.HostPath != "":
-		return none, invalid(field+"image", "is set beside host_path")
+		return none, fault.Invalid(field+"image", "is set beside host_path")
 	case m.Image.GetImage() == "":
-		return none, invalid(field+"image.image", "is empty")
+		return none, fault.Invalid(field+"image.image", "is empty")
 	case !m.Readonly:
-		return none, invalid(field+"readonly", "is not set: an image volume is read-only")
+		return none, fault.Invalid(field+"readonly", "is not set: an image volume is read-only")
 	case m.Propagation == runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:
-		return none, invalid(field+"propagation", "mounts do not spread from an image volume")
+		return none, fault.Invalid(field+"propagation", "mounts do not spread from an image volume")
 	}
 	for _, kernel := range []string{"/proc", "/sys", "/dev"} {
 		// An image's file could pass for the kernel's (CVE-2019-16884).
 		if within(target, kernel) {
-			return none, invalid(field+"container_path", "%s: no image may be mounted there", target)
+			return none, fault.Invalid(field+"container_path", "%s: no image may be mounted there", target)
 		}
 	}
 	if err := checkSubPath(field+"image_sub_path", m.ImageSubPath); err != nil {
@@ -62,10 +63,10 @@ func imageMount(field string, m *runtimeapi.Mount, id string, host *Host) (specs
 // image, whatever its links say.
 func checkSubPath(field, sub string) error {
 	if len(sub) > 4095 || strings.Contains(sub, "\x00") {
-		return invalid(field, "%.40q is not a path", sub)
+		return fault.Invalid(field, "%.40q is not a path", sub)
 	}
 	if slices.Contains(strings.Split(sub, "/"), "..") {
-		return invalid(field, "%q climbs", sub)
+		return fault.Invalid(field, "%q climbs", sub)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 func imageOf(ref string) *runtimeapi.ImageSpec { return &runtimeapi.ImageSpec{Image: ref} }
@@ -93,7 +95,7 @@ func TestImageVolumeErrors(t *testing.T) {
 			in.Config.Mounts = []*runtimeapi.Mount{{ContainerPath: "/first", HostPath: "/f"}, m}
 			in.Volumes = map[int]string{1: "sha256:11"}
 		}))
-		var bad *InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "config.mounts[1]."+want) {
 			t.Errorf("error %v, want %s", err, want)
 		}
@@ -113,9 +115,9 @@ func TestImageVolumeErrors(t *testing.T) {
 // The kubelet's word comes first, however deep the reason is, and the code is the
 // reason's.
 func TestVolumeErrorIsTold(t *testing.T) {
-	err := fmt.Errorf("create: %w", &VolumeError{Field: "config.mounts[0].image", Err: invalid("image_sub_path", "is not there")})
-	code, known := Code(err)
-	if code != codes.InvalidArgument || !known || !strings.HasPrefix(Message(err), "ImageVolumeMountFailed: ") {
-		t.Errorf("%v %t: %s", code, known, Message(err))
+	err := fmt.Errorf("create: %w", &fault.VolumeError{Field: "config.mounts[0].image", Err: fault.Invalid("image_sub_path", "is not there")})
+	code, known := fault.Code(err)
+	if code != codes.InvalidArgument || !known || !strings.HasPrefix(fault.Message(err), "ImageVolumeMountFailed: ") {
+		t.Errorf("%v %t: %s", code, known, fault.Message(err))
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Check refuses what no request may hold. What is not a message of the CRI
-// passes. The error is a *plan.InvalidError.
+// passes. The error is a *fault.InvalidError.
 func Check(req any) error {
 	m, ok := req.(proto.Message)
 	if !ok {

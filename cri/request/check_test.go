@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/e2e/hostile"
 )
 
@@ -98,7 +98,7 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := Check(c.req)
-			var bad *plan.InvalidError
+			var bad *fault.InvalidError
 			if !errors.As(err, &bad) || bad.Field != c.field {
 				t.Fatalf("%.300v, want one about %s", err, c.field)
 			}

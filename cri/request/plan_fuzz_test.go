@@ -13,6 +13,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/config"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/e2e/hostile"
 )
@@ -142,7 +143,7 @@ func input(pod *runtimeapi.RunPodSandboxRequest, container *runtimeapi.CreateCon
 // blames fails the test for an error that has no code.
 func blames(t *testing.T, err error) {
 	t.Helper()
-	if code, known := plan.Code(err); !known || code == codes.Internal {
+	if code, known := fault.Code(err); !known || code == codes.Internal {
 		t.Errorf("%v", err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 )
 
 // The bounds of every request; see the package's comment.
@@ -20,7 +20,7 @@ const (
 )
 
 func invalid(field, format string, args ...any) error {
-	return &plan.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
+	return &fault.InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
 
 // walk checks what holds for every field of every message. The field's path is
@@ -116,14 +116,14 @@ func within(f protoreflect.FieldDescriptor, index string, err error) error {
 // under puts a path before that of an error. Paths are put together when there is
 // an error, and not before: every request passes here.
 func under(path string, err error) error {
-	bad, ok := err.(*plan.InvalidError) //nolint:errorlint // made here, never wrapped
+	bad, ok := err.(*fault.InvalidError) //nolint:errorlint // made here, never wrapped
 	if !ok {
 		return err
 	}
 	if bad.Field != "" {
 		path += "." + bad.Field
 	}
-	return &plan.InvalidError{Field: path, Problem: bad.Problem}
+	return &fault.InvalidError{Field: path, Problem: bad.Problem}
 }
 
 // short is a key as a message can show it.

@@ -8,8 +8,8 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/page"
-	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/view"
 )
 
 // matchingPods returns the pods that pass, the newest first. A whole id, as
@@ -61,7 +61,7 @@ func (s *Server) matchingContainers(id, podID string, match func(*record.Contain
 // podRecords is the pods that pass as they are at this moment: what is made of
 // them later shows one state, however long the list takes to be sent.
 func (s *Server) podRecords(f *runtimeapi.PodSandboxFilter) []*record.Pod {
-	match := func(r *record.Pod) bool { return plan.MatchPod(f, r) }
+	match := func(r *record.Pod) bool { return view.MatchPod(f, r) }
 	var out []*record.Pod
 	for _, p := range s.matchingPods(f.GetId(), match) {
 		if r := p.rec.Load(); match(r) { // it may have changed since
@@ -73,7 +73,7 @@ func (s *Server) podRecords(f *runtimeapi.PodSandboxFilter) []*record.Pod {
 
 // containerRecords is podRecords for containers.
 func (s *Server) containerRecords(f *runtimeapi.ContainerFilter) []*record.Container {
-	match := func(r *record.Container) bool { return plan.MatchContainer(f, r) }
+	match := func(r *record.Container) bool { return view.MatchContainer(f, r) }
 	var out []*record.Container
 	for _, c := range s.matchingContainers(f.GetId(), f.GetPodSandboxId(), match) {
 		if r := c.rec.Load(); match(r) {
@@ -85,36 +85,36 @@ func (s *Server) containerRecords(f *runtimeapi.ContainerFilter) []*record.Conta
 
 // ListPodSandbox lists the pods that pass the filter.
 func (s *Server) ListPodSandbox(_ context.Context, req *runtimeapi.ListPodSandboxRequest) (*runtimeapi.ListPodSandboxResponse, error) {
-	if err := plan.CheckPodFilter(req.GetFilter()); err != nil {
+	if err := view.CheckPodFilter(req.GetFilter()); err != nil {
 		return nil, err
 	}
-	return &runtimeapi.ListPodSandboxResponse{Items: page.Each(plan.PodItem)(s.podRecords(req.GetFilter()))}, nil
+	return &runtimeapi.ListPodSandboxResponse{Items: page.Each(view.PodItem)(s.podRecords(req.GetFilter()))}, nil
 }
 
 // StreamPodSandboxes is ListPodSandbox in pieces.
 func (s *Server) StreamPodSandboxes(req *runtimeapi.StreamPodSandboxesRequest, out runtimeapi.RuntimeService_StreamPodSandboxesServer) error {
-	if err := plan.CheckPodFilter(req.GetFilter()); err != nil {
+	if err := view.CheckPodFilter(req.GetFilter()); err != nil {
 		return err
 	}
-	return page.Send(s.podRecords(req.GetFilter()), page.Each(plan.PodItem), func(part []*runtimeapi.PodSandbox) error {
+	return page.Send(s.podRecords(req.GetFilter()), page.Each(view.PodItem), func(part []*runtimeapi.PodSandbox) error {
 		return out.Send(&runtimeapi.StreamPodSandboxesResponse{PodSandboxes: part})
 	})
 }
 
 // ListContainers lists the containers that pass the filter.
 func (s *Server) ListContainers(_ context.Context, req *runtimeapi.ListContainersRequest) (*runtimeapi.ListContainersResponse, error) {
-	if err := plan.CheckContainerFilter(req.GetFilter()); err != nil {
+	if err := view.CheckContainerFilter(req.GetFilter()); err != nil {
 		return nil, err
 	}
-	return &runtimeapi.ListContainersResponse{Containers: page.Each(plan.ContainerItem)(s.containerRecords(req.GetFilter()))}, nil
+	return &runtimeapi.ListContainersResponse{Containers: page.Each(view.ContainerItem)(s.containerRecords(req.GetFilter()))}, nil
 }
 
 // StreamContainers is ListContainers in pieces.
 func (s *Server) StreamContainers(req *runtimeapi.StreamContainersRequest, out runtimeapi.RuntimeService_StreamContainersServer) error {
-	if err := plan.CheckContainerFilter(req.GetFilter()); err != nil {
+	if err := view.CheckContainerFilter(req.GetFilter()); err != nil {
 		return err
 	}
-	return page.Send(s.containerRecords(req.GetFilter()), page.Each(plan.ContainerItem), func(part []*runtimeapi.Container) error {
+	return page.Send(s.containerRecords(req.GetFilter()), page.Each(view.ContainerItem), func(part []*runtimeapi.Container) error {
 		return out.Send(&runtimeapi.StreamContainersResponse{Containers: part})
 	})
 }
@@ -126,9 +126,9 @@ func (s *Server) PodSandboxStatus(_ context.Context, req *runtimeapi.PodSandboxS
 		return nil, err
 	}
 	r := p.rec.Load()
-	resp := &runtimeapi.PodSandboxStatusResponse{Status: plan.PodStatus(r)}
+	resp := &runtimeapi.PodSandboxStatusResponse{Status: view.PodStatus(r)}
 	if req.GetVerbose() {
-		resp.Info, err = plan.PodInfo(r, s.records.PodDir(p.id))
+		resp.Info, err = view.PodInfo(r, s.records.PodDir(p.id))
 	}
 	return resp, err
 }
@@ -140,9 +140,9 @@ func (s *Server) ContainerStatus(_ context.Context, req *runtimeapi.ContainerSta
 		return nil, err
 	}
 	r := c.rec.Load()
-	resp := &runtimeapi.ContainerStatusResponse{Status: plan.ContainerStatus(r)}
+	resp := &runtimeapi.ContainerStatusResponse{Status: view.ContainerStatus(r)}
 	if req.GetVerbose() {
-		resp.Info, err = plan.ContainerInfo(r, s.records.ContainerDir(c.id))
+		resp.Info, err = view.ContainerInfo(r, s.records.ContainerDir(c.id))
 	}
 	return resp, err
 }

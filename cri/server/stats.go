@@ -8,9 +8,9 @@ import (
 
 	"github.com/varve-cri/varve/cri/metric"
 	"github.com/varve-cri/varve/cri/page"
-	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/cri/stats"
+	"github.com/varve-cri/varve/cri/view"
 )
 
 func (c *container) measured() stats.Container {
@@ -56,11 +56,11 @@ func (s *Server) readPodMetrics() func([]*pod) []*runtimeapi.PodSandboxMetrics {
 }
 
 func (s *Server) statsOf(f *runtimeapi.ContainerStatsFilter) []*container {
-	return s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return plan.MatchContainerStats(f, r) })
+	return s.matchingContainers(f.GetId(), f.GetPodSandboxId(), func(r *record.Container) bool { return view.MatchContainerStats(f, r) })
 }
 
 func (s *Server) podStatsOf(f *runtimeapi.PodSandboxStatsFilter) []*pod {
-	return s.matchingPods(f.GetId(), func(r *record.Pod) bool { return plan.MatchPodStats(f, r) })
+	return s.matchingPods(f.GetId(), func(r *record.Pod) bool { return view.MatchPodStats(f, r) })
 }
 
 // readyPods are those that have metrics.

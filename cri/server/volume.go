@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
 	"github.com/varve-cri/varve/imagestore"
@@ -33,10 +34,10 @@ func (s *Server) resolveVolumes(rec *record.Container) error {
 		}
 		img, err := s.images.Get(ref)
 		if errors.Is(err, imagestore.ErrNotFound) {
-			return &plan.VolumeError{Field: field, Err: coded(codes.NotFound, "%s: not found on this node; pull it first", ref)}
+			return &fault.VolumeError{Field: field, Err: coded(codes.NotFound, "%s: not found on this node; pull it first", ref)}
 		}
 		if err != nil {
-			return &plan.VolumeError{Field: field, Err: err}
+			return &fault.VolumeError{Field: field, Err: err}
 		}
 		if rec.Mounts == nil {
 			rec.Mounts = slices.Clone(rec.Config.GetMounts())
@@ -66,7 +67,7 @@ func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spac
 	if len(v.UIDs) > 0 {
 		ns, err := spaces.Get(v.UIDs, v.GIDs)
 		if err != nil {
-			return nil, &plan.VolumeError{Field: v.Field, Err: err}
+			return nil, &fault.VolumeError{Field: v.Field, Err: err}
 		}
 		owners = &imagestore.Owners{Namespace: ns, UID: v.UIDs[0].Outside, GID: v.GIDs[0].Outside}
 	}
@@ -77,7 +78,7 @@ func (s *Server) mountVolume(ctx context.Context, id string, v plan.Volume, spac
 	case errors.Is(err, imagestore.ErrSubPath):
 		err = coded(codes.InvalidArgument, "image_sub_path %q of image %s: %w", v.SubPath, v.ImageID, err)
 	}
-	return nil, &plan.VolumeError{Field: v.Field, Err: err}
+	return nil, &fault.VolumeError{Field: v.Field, Err: err}
 }
 
 // volumes mounts what the container is handed.

@@ -13,7 +13,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/exec"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/session"
 )
 
@@ -41,9 +41,9 @@ type wanted interface {
 func check(r wanted) error {
 	switch {
 	case r.GetTty() && r.GetStderr():
-		return &plan.InvalidError{Field: "stderr", Problem: "is not there with tty: a terminal has one output"}
+		return &fault.InvalidError{Field: "stderr", Problem: "is not there with tty: a terminal has one output"}
 	case !r.GetStdin() && !r.GetStdout() && !r.GetStderr():
-		return &plan.InvalidError{Field: "stdin, stdout, stderr", Problem: "none is asked for"}
+		return &fault.InvalidError{Field: "stdin, stdout, stderr", Problem: "none is asked for"}
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (s *Server) Attach(req *runtimeapi.AttachRequest) (*runtimeapi.AttachRespon
 func (s *Server) PortForward(req *runtimeapi.PortForwardRequest) (*runtimeapi.PortForwardResponse, error) {
 	for _, port := range req.GetPort() {
 		if port < 1 || port > 65535 {
-			return nil, &plan.InvalidError{Field: "port", Problem: "is not between 1 and 65535"}
+			return nil, &fault.InvalidError{Field: "port", Problem: "is not between 1 and 65535"}
 		}
 	}
 	token, err := s.tickets.issue("portforward", tokenLife, func(w http.ResponseWriter, r *http.Request) {

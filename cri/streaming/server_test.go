@@ -27,7 +27,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/varve-cri/varve/cri/plan"
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/session"
 	"github.com/varve-cri/varve/e2e/streamclient"
 )
@@ -167,7 +167,7 @@ func TestBadRequests(t *testing.T) {
 	_, none := s.Attach(&runtimeapi.AttachRequest{})
 	_, port := s.PortForward(&runtimeapi.PortForwardRequest{Port: []int32{80, 65536}})
 	for want, err := range map[string]error{"stderr": tty, "stdin, stdout, stderr": none, "port": port} {
-		var bad *plan.InvalidError
+		var bad *fault.InvalidError
 		if !errors.As(err, &bad) || !strings.Contains(bad.Field, want) {
 			t.Errorf("%s: %v", want, err)
 		}

@@ -1,4 +1,4 @@
-package plan
+package fault
 
 import (
 	"context"
@@ -11,27 +11,27 @@ import (
 	crierrors "k8s.io/cri-api/pkg/errors"
 
 	"github.com/varve-cri/varve/cri/record"
-	"github.com/varve-cri/varve/imagestore/fault"
+	imagefault "github.com/varve-cri/varve/imagestore/fault"
 )
 
 // pullCodes are the codes of the kinds of pull errors. The kubelet takes the
 // code off an Unknown error and only then looks for its words at the start of
 // the message, so that a kind with a prefix must be Unknown.
-var pullCodes = map[fault.Kind]struct {
+var pullCodes = map[imagefault.Kind]struct {
 	code   codes.Code
 	prefix error
 }{
-	fault.Unauthorized: {codes.Unauthenticated, nil},
-	fault.NotFound:     {codes.NotFound, nil},
-	fault.RateLimited:  {codes.ResourceExhausted, nil},
-	fault.Unavailable:  {codes.Unknown, crierrors.ErrRegistryUnavailable},
-	fault.Digest:       {codes.DataLoss, nil},
-	fault.Invalid:      {codes.FailedPrecondition, nil},
-	fault.Platform:     {codes.FailedPrecondition, nil},
-	fault.Artifact:     {codes.InvalidArgument, nil},
-	fault.NoSpace:      {codes.ResourceExhausted, nil},
-	fault.Canceled:     {codes.Canceled, nil},
-	fault.Internal:     {codes.Internal, nil},
+	imagefault.Unauthorized: {codes.Unauthenticated, nil},
+	imagefault.NotFound:     {codes.NotFound, nil},
+	imagefault.RateLimited:  {codes.ResourceExhausted, nil},
+	imagefault.Unavailable:  {codes.Unknown, crierrors.ErrRegistryUnavailable},
+	imagefault.Digest:       {codes.DataLoss, nil},
+	imagefault.Invalid:      {codes.FailedPrecondition, nil},
+	imagefault.Platform:     {codes.FailedPrecondition, nil},
+	imagefault.Artifact:     {codes.InvalidArgument, nil},
+	imagefault.NoSpace:      {codes.ResourceExhausted, nil},
+	imagefault.Canceled:     {codes.Canceled, nil},
+	imagefault.Internal:     {codes.Internal, nil},
 }
 
 // Code returns the gRPC code of an error by the kinds that are in its chain,
@@ -43,7 +43,7 @@ func Code(err error) (codes.Code, bool) {
 		state   *PreconditionError
 		never   *UnimplementedError
 		event   *record.StateError
-		pull    *fault.Error
+		pull    *imagefault.Error
 		coded   interface{ GRPCStatus() *status.Status }
 	)
 	switch {
@@ -60,7 +60,7 @@ func Code(err error) (codes.Code, bool) {
 	case errors.As(err, &pull):
 		// Its kind comes before what is below it: a registry's time-out is not
 		// the request's.
-		if pull.Kind == fault.Canceled && errors.Is(err, context.DeadlineExceeded) {
+		if pull.Kind == imagefault.Canceled && errors.Is(err, context.DeadlineExceeded) {
 			return codes.DeadlineExceeded, true
 		}
 		c, ok := pullCodes[pull.Kind]
@@ -90,7 +90,7 @@ func Message(err error) string {
 		text = fmt.Sprintf("%s... (%d bytes)", strings.ToValidUTF8(text[:maxMessage], ""), len(text))
 	}
 	prefix := ""
-	var pull *fault.Error
+	var pull *imagefault.Error
 	var never *UnimplementedError
 	var volume *VolumeError
 	switch {

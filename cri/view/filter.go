@@ -1,10 +1,11 @@
-package plan
+package view
 
 import (
 	"strings"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/fault"
 	"github.com/varve-cri/varve/cri/record"
 )
 
@@ -12,7 +13,7 @@ import (
 // as "there is none".
 func CheckPodFilter(f *runtimeapi.PodSandboxFilter) error {
 	if _, ok := runtimeapi.PodSandboxState_name[int32(f.GetState().GetState())]; !ok {
-		return invalid("filter.state.state", "%d is not known", f.GetState().GetState())
+		return fault.Invalid("filter.state.state", "%d is not known", f.GetState().GetState())
 	}
 	return nil
 }
@@ -20,7 +21,7 @@ func CheckPodFilter(f *runtimeapi.PodSandboxFilter) error {
 // CheckContainerFilter is CheckPodFilter for containers.
 func CheckContainerFilter(f *runtimeapi.ContainerFilter) error {
 	if _, ok := runtimeapi.ContainerState_name[int32(f.GetState().GetState())]; !ok {
-		return invalid("filter.state.state", "%d is not known", f.GetState().GetState())
+		return fault.Invalid("filter.state.state", "%d is not known", f.GetState().GetState())
 	}
 	return nil
 }

@@ -1,12 +1,12 @@
-package plan
+package view
 
 import (
 	"encoding/json"
-	"strconv"
 
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/signal"
 )
 
 // The answers share maps and messages with the record: neither is ever changed
@@ -121,7 +121,7 @@ func ContainerStatus(c *record.Container) *runtimeapi.ContainerStatus {
 	if c.Resources != nil {
 		s.Resources = &runtimeapi.ContainerResources{Linux: c.Resources}
 	}
-	if sig, ok := SignalByNumber(int(c.StopSig)); ok {
+	if sig, ok := signal.ByNumber(int(c.StopSig)); ok {
 		s.StopSignal = sig.CRI
 	}
 	return s
@@ -135,11 +135,6 @@ func containerUser(u record.User) *runtimeapi.ContainerUser {
 	return &runtimeapi.ContainerUser{Linux: &runtimeapi.LinuxContainerUser{
 		Uid: int64(u.UID), Gid: int64(u.GID), SupplementalGroups: groups,
 	}}
-}
-
-// RecordUser is a planned user as the record keeps it.
-func RecordUser(u User) record.User {
-	return record.User{UID: u.UID, GID: u.GID, Groups: u.Groups}
 }
 
 // podInfo is the verbose part of a pod's status; tools expect "pid" in it.
@@ -192,7 +187,7 @@ func ContainerInfo(c *record.Container, dir string) (map[string]string, error) {
 		PID: c.PID, SandboxID: c.PodID, State: c.State, Directory: dir, CgroupPath: c.Cgroup,
 		ImageID: c.ImageID, Duties: c.Duties,
 	}
-	if sig, ok := SignalByNumber(int(c.StopSig)); ok {
+	if sig, ok := signal.ByNumber(int(c.StopSig)); ok {
 		i.StopSignal = sig.String()
 	}
 	return info(i)
@@ -204,38 +199,4 @@ func info(v any) (map[string]string, error) {
 		return nil, err
 	}
 	return map[string]string{"info": string(data)}, nil
-}
-
-// ImageUser splits an image's USER for Image.uid and Image.username: a number
-// is a uid, whatever name the image has for it. A number out of range is
-// neither: the kubelet must not take it for a name.
-func ImageUser(user string) (uid *runtimeapi.Int64Value, name string) {
-	for i := range len(user) {
-		if user[i] == ':' {
-			user = user[:i]
-			break
-		}
-	}
-	n, numeric, ok := parseID(user)
-	switch {
-	case user == "" || numeric && !ok:
-		return nil, ""
-	case numeric:
-		return &runtimeapi.Int64Value{Value: int64(n)}, ""
-	default:
-		return nil, user
-	}
-}
-
-// String is the signal's name: "SIGTERM".
-func (s Signal) String() string {
-	for _, known := range signals {
-		if known.number == s.Number {
-			return "SIG" + known.name
-		}
-	}
-	if s.Number == sigRTMin {
-		return "SIGRTMIN"
-	}
-	return "SIGRTMIN+" + strconv.Itoa(s.Number-sigRTMin)
 }

@@ -1,4 +1,4 @@
-package plan
+package fault
 
 import (
 	"fmt"
@@ -71,6 +71,7 @@ func (e *VolumeError) Error() string { return e.Field + ": " + e.Err.Error() }
 // Unwrap gives the cause.
 func (e *VolumeError) Unwrap() error { return e.Err }
 
-func invalid(field, format string, args ...any) error {
+// Invalid makes an InvalidError.
+func Invalid(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Problem: fmt.Sprintf(format, args...)}
 }
