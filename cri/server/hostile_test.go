@@ -174,6 +174,12 @@ func (s *stage) call(method string, req proto.Message) error {
 // picture is everything that the stage holds, as text.
 func (s *stage) picture() string {
 	s.t.Helper()
+	s.s.table.containers.Range(func(_, c any) bool { // a cgroup that is still made is not there yet
+		if p := c.(*container).group.Load(); p != nil { //nolint:forcetypeassert // the table's
+			<-p.done
+		}
+		return true
+	})
 	var b strings.Builder
 	ctx := s.ctx()
 	for _, list := range []func() (proto.Message, error){
