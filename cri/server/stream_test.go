@@ -217,10 +217,15 @@ func TestAbandonedStreams(t *testing.T) {
 	}
 }
 
-// settled waits until no more is carried than was before, or nothing changes any more.
+// settled waits until no more is carried than was before; without a before, until
+// nothing changes any more. A client that vanished before it had opened its
+// streams is waited for until the creation timeout.
 func (n *node) settled(before burden) burden {
-	now, same := carried(n), 0
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && now.more(before) && same < 30; time.Sleep(100 * time.Millisecond) {
+	now, same, patience := carried(n), 0, 30
+	if before != (burden{}) {
+		patience = 600
+	}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end) && now.more(before) && same < patience; time.Sleep(100 * time.Millisecond) {
 		if next := carried(n); next == now {
 			same++
 		} else {
