@@ -51,22 +51,27 @@ func (w *windows) Close() {
 	}
 }
 
+// look gives the first n bytes of the header that comes next. Where there are none,
+// the rest is not followed.
+func (w *windows) look(n int) (b []byte, ok bool) {
+	b, err := w.src.peek(n)
+	w.lost = w.lost || err != nil
+	return b, err == nil
+}
+
 // header looks at the header that comes next and says how far the one after it is.
 func (w *windows) header() error {
 	if w.inFrame {
 		w.block()
 		return nil
 	}
-	magic, err := w.src.peek(4)
+	magic, ok := w.look(4)
 	switch {
-	case err != nil:
-		w.lost = true
+	case !ok:
 	case magic[0]&0xf0 == 0x50 && string(magic[1:]) == string(zstdSkipMagics):
-		if b, err := w.src.peek(8); err == nil {
+		if b, ok := w.look(8); ok {
 			w.pass = 8 + int64(binary.LittleEndian.Uint32(b[4:]))
-			return nil
 		}
-		w.lost = true
 	case string(magic) == string(zstdMagic):
 		return w.frame()
 	default:
@@ -77,9 +82,8 @@ func (w *windows) header() error {
 
 // block follows RFC 8878, section 3.1.1.2.
 func (w *windows) block() {
-	b, err := w.src.peek(3)
-	if err != nil {
-		w.lost = true
+	b, ok := w.look(3)
+	if !ok {
 		return
 	}
 	head := int64(b[0]) | int64(b[1])<<8 | int64(b[2])<<16
@@ -96,9 +100,8 @@ func (w *windows) block() {
 
 // frame follows RFC 8878, section 3.1.1.1.
 func (w *windows) frame() error {
-	b, err := w.src.peek(5)
-	if err != nil {
-		w.lost = true
+	b, ok := w.look(5)
+	if !ok {
 		return nil
 	}
 	descriptor := b[4]
@@ -111,9 +114,7 @@ func (w *windows) frame() error {
 	if single && content == 0 {
 		content = 1
 	}
-	b, err = w.src.peek(int(5 + length + content))
-	if err != nil {
-		w.lost = true
+	if b, ok = w.look(int(5 + length + content)); !ok {
 		return nil
 	}
 	var window uint64
