@@ -13,6 +13,10 @@ import (
 	"github.com/varve-cri/varve/cri/config"
 )
 
+// lockPatience is for the daemon before us: one that was killed keeps its files
+// until the last of its threads has come out of the kernel.
+const lockPatience = 5 * time.Second
+
 // lockState takes the state directory for this process: two daemons on one
 // would adopt each other's containers. The kernel gives it back when we die.
 func lockState(dir string) (func(), error) {
@@ -24,7 +28,12 @@ func lockState(dir string) (func(), error) {
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(lockPatience); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("state directory %s: another varved uses it", dir)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/varve-cri/varve/cri/config"
 )
@@ -24,7 +25,13 @@ func TestOneDaemonPerState(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after the first has gone: %v", err)
 	}
-	again()
+	// One that is just ending is waited for.
+	time.AfterFunc(100*time.Millisecond, again)
+	third, err := lockState(dir)
+	if err != nil {
+		t.Fatalf("while the one before ends: %v", err)
+	}
+	third()
 }
 
 func TestSocket(t *testing.T) {
