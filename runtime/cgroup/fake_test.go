@@ -10,6 +10,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
 
 // fake is a group of a host of another mode, with plain files.
@@ -151,7 +153,7 @@ func TestUnifiedLimits(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("nr_periods 0\nthrottled_time 8\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		fields(text, func(string, uint64) {})
+		flat.Fields(text, func(string, uint64) {})
 		quota(text)
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
 
 // InUseError says that a memory limit is below what the group uses and cannot
@@ -67,6 +69,6 @@ func (g *Group) usage() (n uint64, err error) {
 	if g.host.mode != V2 {
 		dir, file = g.v1Dir("memory"), "memory.usage_in_bytes"
 	}
-	err = withFile(dir, file, func(b []byte) { n = number(b) })
+	err = withFile(dir, file, func(b []byte) { n = flat.Number(b) })
 	return n, err
 }

@@ -13,6 +13,8 @@ import (
 	v1 "github.com/opencontainers/cgroups/fs"
 	"github.com/opencontainers/cgroups/fs2"
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
 
 // How long Kill and Remove wait for processes to end. A process in an
@@ -44,7 +46,7 @@ func (g *Group) OOMKills() (uint64, error) {
 	}
 	var kills uint64
 	err := withFile(dir, file, func(b []byte) {
-		fields(b, func(key string, v uint64) {
+		flat.Fields(b, func(key string, v uint64) {
 			if key == "oom_kill" {
 				kills = v
 			}
@@ -192,7 +194,7 @@ func (g *Group) Pids() ([]int, error) {
 		err := tree(dir, func(dir string) error {
 			err := withFile(dir, "cgroup.procs", func(b []byte) {
 				for line := range bytes.Lines(b) {
-					if n := number(line); n > 0 {
+					if n := flat.Number(line); n > 0 {
 						pids = append(pids, int(n))
 					}
 				}

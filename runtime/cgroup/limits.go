@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/cgroups"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
 
 // Limits reads the limits in force back. A group that is not there is an
@@ -56,7 +58,7 @@ func (r *statsReader) limitsV2(dir string, l *Limits) {
 	l.CPUShares = sharesOf(weight)
 	r.read(dir, "cpu.max", func(b []byte) {
 		limit, period, _ := strings.Cut(string(b), " ")
-		l.CPUQuota, l.CPUPeriod = quota([]byte(limit)), number([]byte(period))
+		l.CPUQuota, l.CPUPeriod = quota([]byte(limit)), flat.Number([]byte(period))
 	})
 	r.text(dir, "cpuset.cpus", &l.CpusetCpus)
 	r.text(dir, "cpuset.mems", &l.CpusetMems)
@@ -80,7 +82,7 @@ func (r *statsReader) limitsV2(dir string, l *Limits) {
 
 // quota reads a CPU quota, where no limit is -1 on v1 and "max" on v2.
 func quota(b []byte) int64 {
-	if n := number(b); n <= math.MaxInt64 {
+	if n := flat.Number(b); n <= math.MaxInt64 {
 		return int64(n)
 	}
 	return -1

@@ -1,6 +1,10 @@
 package cgroup
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
+)
 
 // OOMLimit says, of a group that the OOM killer took a process from, whether it
 // was for the group's own limit, and what that is; otherwise it was for that of
@@ -16,13 +20,13 @@ func (g *Group) OOMLimit() (limit uint64, own bool, err error) {
 	}
 	oom := uint64(0)
 	err = withFile(g.v2, "memory.events.local", func(b []byte) {
-		fields(b, func(key string, v uint64) {
+		flat.Fields(b, func(key string, v uint64) {
 			if key == "oom" {
 				oom = v
 			}
 		})
 	})
-	err = errors.Join(err, withFile(g.v2, "memory.max", func(b []byte) { limit = number(b) }))
+	err = errors.Join(err, withFile(g.v2, "memory.max", func(b []byte) { limit = flat.Number(b) }))
 	return limit, oom > 0, err
 }
 
@@ -37,8 +41,8 @@ func (g *Group) oomLimitV1() (limit uint64, own bool, err error) {
 	var most uint64
 	dir := g.v1Dir("memory")
 	err = errors.Join(
-		withFile(dir, "memory.limit_in_bytes", func(b []byte) { limit = number(b) }),
-		withFile(dir, "memory.max_usage_in_bytes", func(b []byte) { most = number(b) }),
+		withFile(dir, "memory.limit_in_bytes", func(b []byte) { limit = flat.Number(b) }),
+		withFile(dir, "memory.max_usage_in_bytes", func(b []byte) { most = flat.Number(b) }),
 	)
 	return limit, most+chargeBatch >= limit, err
 }

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
 
 // statsReader reads files until one fails for another reason than that it is
@@ -32,7 +34,7 @@ func (r *statsReader) read(dir, file string, f func([]byte)) {
 
 // value reads a file with one number.
 func (r *statsReader) value(dir, file string, v *uint64) {
-	r.read(dir, file, func(b []byte) { *v = number(b) })
+	r.read(dir, file, func(b []byte) { *v = flat.Number(b) })
 }
 
 // v1NoLimit is from where on a v1 limit is none: the kernel rounds the largest

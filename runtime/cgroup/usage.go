@@ -1,7 +1,9 @@
 package cgroup
 
+import "github.com/varve-cri/varve/runtime/internal/flat"
+
 // Unlimited is the value of a limit that is not set.
-const Unlimited = ^uint64(0)
+const Unlimited = flat.Unlimited
 
 // Limits is what a group is limited to. Zero values mean that the controller
 // is not there; Unlimited and a quota of -1 mean no limit.

@@ -8,32 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
-
-// number reads a decimal number; "max" and "-1" are Unlimited, anything else is 0.
-func number(b []byte) uint64 {
-	b = bytes.TrimSpace(b)
-	if string(b) == "max" || string(b) == "-1" {
-		return Unlimited
-	}
-	var n uint64
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	return n
-}
-
-// fields calls f for each "key value" line.
-func fields(text []byte, f func(key string, value uint64)) {
-	for line := range bytes.Lines(text) {
-		if key, value, ok := bytes.Cut(line, []byte{' '}); ok {
-			f(string(key), number(value)) // the conversion is free where f only compares the key
-		}
-	}
-}
 
 // v1NoLimit is from where on a v1 limit is none: the kernel rounds the largest
 // number of bytes down to pages.
@@ -196,7 +173,7 @@ func parseStall(text []byte) Stall {
 		case "avg300":
 			s.Avg300 = decimal(value)
 		case "total":
-			s.Total = number(value) * 1000 // the kernel counts microseconds
+			s.Total = flat.Number(value) * 1000 // the kernel counts microseconds
 		}
 	}
 	return s
@@ -239,15 +216,15 @@ func (io *IO) blkio(text []byte, inBytes bool) {
 		switch {
 		case d == nil:
 		case inBytes && string(op) == "Read":
-			d.ReadBytes = number(value)
+			d.ReadBytes = flat.Number(value)
 		case inBytes && string(op) == "Write":
-			d.WriteBytes = number(value)
+			d.WriteBytes = flat.Number(value)
 		case inBytes && string(op) == "Discard":
-			d.DiscardBytes = number(value)
+			d.DiscardBytes = flat.Number(value)
 		case !inBytes && string(op) == "Read":
-			d.Reads = number(value)
+			d.Reads = flat.Number(value)
 		case !inBytes && string(op) == "Write":
-			d.Writes = number(value)
+			d.Writes = flat.Number(value)
 		}
 	}
 }
@@ -267,15 +244,15 @@ func (io *IO) statV2(text []byte) {
 			key, value, _ := bytes.Cut(word, []byte{'='})
 			switch string(key) {
 			case "rbytes":
-				d.ReadBytes = number(value)
+				d.ReadBytes = flat.Number(value)
 			case "wbytes":
-				d.WriteBytes = number(value)
+				d.WriteBytes = flat.Number(value)
 			case "dbytes":
-				d.DiscardBytes = number(value)
+				d.DiscardBytes = flat.Number(value)
 			case "rios":
-				d.Reads = number(value)
+				d.Reads = flat.Number(value)
 			case "wios":
-				d.Writes = number(value)
+				d.Writes = flat.Number(value)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/varve-cri/varve/runtime/cgroup"
+	"github.com/varve-cri/varve/runtime/internal/flat"
 )
 
 // Parts says what is read beyond processor, memory and pressure, which always are.
@@ -37,33 +38,33 @@ var pressure = []source{
 }
 
 var v1Sources = []source{
-	{"cpuacct", "cpuacct.usage", 0, func(b []byte, u *Usage) { u.CPU.Total = number(b) }},
-	{"memory", "memory.usage_in_bytes", 0, func(b []byte, u *Usage) { u.Memory.Usage = number(b) }},
-	{"memory", "memory.stat", 0, func(b []byte, u *Usage) { fields(b, u.Memory.fieldV1) }},
-	{"pids", "pids.current", Count, func(b []byte, u *Usage) { u.Tasks.Current = number(b) }},
-	{"pids", "pids.max", Detail, func(b []byte, u *Usage) { u.Tasks.Limit = number(b) }},
-	{"cpuacct", "cpuacct.usage_user", Detail, func(b []byte, u *Usage) { u.CPU.User = number(b) }},
-	{"cpuacct", "cpuacct.usage_sys", Detail, func(b []byte, u *Usage) { u.CPU.System = number(b) }},
-	{"cpu", "cpu.stat", Detail, func(b []byte, u *Usage) { fields(b, u.CPU.fieldV1) }},
-	{"memory", "memory.kmem.usage_in_bytes", Detail, func(b []byte, u *Usage) { u.Memory.Kernel = number(b) }},
-	{"memory", "memory.max_usage_in_bytes", Detail, func(b []byte, u *Usage) { u.Memory.Peak = number(b) }},
-	{"memory", "memory.failcnt", Detail, func(b []byte, u *Usage) { u.Memory.MaxEvents = number(b) }},
-	{"memory", "memory.oom_control", Detail, func(b []byte, u *Usage) { fields(b, u.Memory.event) }},
+	{"cpuacct", "cpuacct.usage", 0, func(b []byte, u *Usage) { u.CPU.Total = flat.Number(b) }},
+	{"memory", "memory.usage_in_bytes", 0, func(b []byte, u *Usage) { u.Memory.Usage = flat.Number(b) }},
+	{"memory", "memory.stat", 0, func(b []byte, u *Usage) { flat.Fields(b, u.Memory.fieldV1) }},
+	{"pids", "pids.current", Count, func(b []byte, u *Usage) { u.Tasks.Current = flat.Number(b) }},
+	{"pids", "pids.max", Detail, func(b []byte, u *Usage) { u.Tasks.Limit = flat.Number(b) }},
+	{"cpuacct", "cpuacct.usage_user", Detail, func(b []byte, u *Usage) { u.CPU.User = flat.Number(b) }},
+	{"cpuacct", "cpuacct.usage_sys", Detail, func(b []byte, u *Usage) { u.CPU.System = flat.Number(b) }},
+	{"cpu", "cpu.stat", Detail, func(b []byte, u *Usage) { flat.Fields(b, u.CPU.fieldV1) }},
+	{"memory", "memory.kmem.usage_in_bytes", Detail, func(b []byte, u *Usage) { u.Memory.Kernel = flat.Number(b) }},
+	{"memory", "memory.max_usage_in_bytes", Detail, func(b []byte, u *Usage) { u.Memory.Peak = flat.Number(b) }},
+	{"memory", "memory.failcnt", Detail, func(b []byte, u *Usage) { u.Memory.MaxEvents = flat.Number(b) }},
+	{"memory", "memory.oom_control", Detail, func(b []byte, u *Usage) { flat.Fields(b, u.Memory.event) }},
 	{"blkio", "blkio.throttle.io_service_bytes_recursive", Detail, func(b []byte, u *Usage) { u.IO.blkio(b, true) }},
 	{"blkio", "blkio.throttle.io_serviced_recursive", Detail, func(b []byte, u *Usage) { u.IO.blkio(b, false) }},
 }
 
 var v2Sources = []source{
-	{"", "cpu.stat", 0, func(b []byte, u *Usage) { fields(b, u.CPU.fieldV2) }},
-	{"", "memory.current", 0, func(b []byte, u *Usage) { u.Memory.Usage = number(b) }},
-	{"", "memory.stat", 0, func(b []byte, u *Usage) { fields(b, u.Memory.fieldV2) }},
-	{"", "memory.max", 0, func(b []byte, u *Usage) { u.Memory.Limit = number(b) }},
-	{"", "memory.swap.current", 0, func(b []byte, u *Usage) { u.Memory.Swap, u.Memory.SwapAccounts = number(b), true }},
-	{"", "memory.swap.max", 0, func(b []byte, u *Usage) { u.Memory.SwapLimit = number(b) }},
-	{"", "pids.current", Count, func(b []byte, u *Usage) { u.Tasks.Current = number(b) }},
-	{"", "pids.max", Detail, func(b []byte, u *Usage) { u.Tasks.Limit = number(b) }},
-	{"", "memory.peak", Detail, func(b []byte, u *Usage) { u.Memory.Peak = number(b) }}, // Linux 5.19
-	{"", "memory.events", Detail, func(b []byte, u *Usage) { fields(b, u.Memory.event) }},
+	{"", "cpu.stat", 0, func(b []byte, u *Usage) { flat.Fields(b, u.CPU.fieldV2) }},
+	{"", "memory.current", 0, func(b []byte, u *Usage) { u.Memory.Usage = flat.Number(b) }},
+	{"", "memory.stat", 0, func(b []byte, u *Usage) { flat.Fields(b, u.Memory.fieldV2) }},
+	{"", "memory.max", 0, func(b []byte, u *Usage) { u.Memory.Limit = flat.Number(b) }},
+	{"", "memory.swap.current", 0, func(b []byte, u *Usage) { u.Memory.Swap, u.Memory.SwapAccounts = flat.Number(b), true }},
+	{"", "memory.swap.max", 0, func(b []byte, u *Usage) { u.Memory.SwapLimit = flat.Number(b) }},
+	{"", "pids.current", Count, func(b []byte, u *Usage) { u.Tasks.Current = flat.Number(b) }},
+	{"", "pids.max", Detail, func(b []byte, u *Usage) { u.Tasks.Limit = flat.Number(b) }},
+	{"", "memory.peak", Detail, func(b []byte, u *Usage) { u.Memory.Peak = flat.Number(b) }}, // Linux 5.19
+	{"", "memory.events", Detail, func(b []byte, u *Usage) { flat.Fields(b, u.Memory.event) }},
 	{"", "io.stat", Detail, func(b []byte, u *Usage) { u.IO.statV2(b) }},
 }
 
@@ -92,7 +93,7 @@ func hugeSources(v1 bool) []source {
 				for len(u.Huge) <= i {
 					u.Huge = append(u.Huge, Huge{Size: hugeSizes()[len(u.Huge)]})
 				}
-				*field(&u.Huge[i]) = number(b)
+				*field(&u.Huge[i]) = flat.Number(b)
 			}
 		}
 		use, peak := set(func(h *Huge) *uint64 { return &h.Usage }), set(func(h *Huge) *uint64 { return &h.Peak })

@@ -1,9 +1,13 @@
 package usage
 
-import "time"
+import (
+	"time"
+
+	"github.com/varve-cri/varve/runtime/internal/flat"
+)
 
 // Unlimited is the value of a limit that is not set.
-const Unlimited = ^uint64(0)
+const Unlimited = flat.Unlimited
 
 // Usage is what a group and the groups below it have used, at one time. What a
 // missing controller would tell is zero.
