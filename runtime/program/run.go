@@ -87,7 +87,7 @@ func (p *Program) Run(c Clone) (Child, error) {
 		return adopt(second)
 	}
 	if second != 0 {
-		_, _ = unix.Wait4(second, nil, unix.WALL, nil)
+		reapPID(second)
 	}
 	if index < 0 || index >= len(p.ops) {
 		return Child{}, &Failure{Step: "read error pipe", Errno: e}
@@ -105,7 +105,8 @@ func (p *Program) Warm() {
 
 // report waits for the child's execve, which closes the pipe, or for the
 // eight bytes that the child writes when a call failed. A first process writes
-// eight as well, to tell of the second.
+// eight as well, to tell of the second, which runs beside it: what that one has to
+// tell may come first, so all is read that there is.
 func report(fd int) (index, second int, e unix.Errno) {
 	var buf [8]byte
 	for {
@@ -116,15 +117,16 @@ func report(fd int) (index, second int, e unix.Errno) {
 		case err != nil:
 			return -1, second, errno(err)
 		case n == 0:
-			return 0, second, 0
+			return index, second, e
 		case n < len(buf):
 			return -1, second, unix.EIO
 		}
-		index, value := binary.NativeEndian.Uint32(buf[:]), binary.NativeEndian.Uint32(buf[4:])
-		if index != secondMark {
-			return int(index), second, unix.Errno(value)
+		at, value := binary.NativeEndian.Uint32(buf[:]), binary.NativeEndian.Uint32(buf[4:])
+		if at == secondMark {
+			second = int(value)
+		} else {
+			index, e = int(at), unix.Errno(value)
 		}
-		second = int(value)
 	}
 }
 
@@ -164,6 +166,16 @@ func reap(c Child) {
 		}
 	}
 	_ = unix.Close(c.PIDFD)
+}
+
+// reapPID is reap of a process of which there is only the number, which nobody else
+// waits for.
+func reapPID(pid int) {
+	for {
+		if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // above moves fd to low or higher: the numbers below are those that the
