@@ -42,7 +42,7 @@ func isNotFound(err error) bool {
 }
 
 // toStatus turns an error into what goes over the wire: errors of the layers
-// that plan does not know get their meaning here.
+// that fault does not know get their meaning here.
 func toStatus(err error) error {
 	if _, known := fault.Code(err); !known {
 		var use *cgroup.InUseError
