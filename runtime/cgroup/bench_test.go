@@ -7,9 +7,24 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// usualDevices is what a container's specification says of devices: nothing is
+// allowed, then the harmless ones are.
+func usualDevices() []specs.LinuxDeviceCgroup {
+	rules := []specs.LinuxDeviceCgroup{
+		{Allow: false, Access: "rwm"},
+		{Allow: true, Type: "c", Access: "m"},
+		{Allow: true, Type: "b", Access: "m"},
+		{Allow: true, Type: "c", Major: ptr(int64(136)), Access: "rwm"},
+	}
+	for _, d := range [][2]int64{{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}, {5, 1}, {5, 2}} {
+		rules = append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &d[0], Minor: &d[1], Access: "rwm"})
+	}
+	return rules
+}
+
 func BenchmarkLifecycle(b *testing.B) {
 	full := resources()
-	full.Devices = []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
+	full.Devices = usualDevices()
 	shares := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(2))}}
 	for what, res := range map[string]*specs.LinuxResources{"plain": nil, "shares": shares, "full": full} {
 		b.Run(what, func(b *testing.B) {

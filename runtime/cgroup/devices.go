@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"os"
+	"slices"
 
 	devices "github.com/opencontainers/cgroups/devices/config"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -34,6 +35,9 @@ func deviceRules(spec []specs.LinuxDeviceCgroup) []*devices.Rule {
 	rules := make([]*devices.Rule, 0, 1+len(spec)+len(commonDevices))
 	rules = append(rules, &devices.Rule{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"})
 	for _, d := range spec {
+		if len(rules) == 1 && deniesAll(d) {
+			continue // said already; specs begin with it
+		}
 		r := &devices.Rule{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm", Allow: d.Allow}
 		if d.Type != "" {
 			r.Type = devices.Type(d.Type[0])
@@ -49,6 +53,11 @@ func deviceRules(spec []specs.LinuxDeviceCgroup) []*devices.Rule {
 		rules = append(rules, r)
 	}
 	return append(rules, commonDevices...)
+}
+
+// deniesAll says whether d is "no device at all".
+func deniesAll(d specs.LinuxDeviceCgroup) bool {
+	return !d.Allow && (d.Type == "" || d.Type == "a") && d.Major == nil && d.Minor == nil && (d.Access == "" || d.Access == "rwm")
 }
 
 // onlyAllows says whether rules are "nothing, but these": what nearly every
@@ -76,7 +85,10 @@ func setFreshDevices(dir string, rules []*devices.Rule) error {
 		return err
 	}
 	defer unix.Close(fd)
-	for _, r := range rules[1:] {
+	for i, r := range rules[1:] {
+		if slices.ContainsFunc(rules[1:1+i], func(before *devices.Rule) bool { return *before == *r }) {
+			continue
+		}
 		text := r.CgroupString()
 		if _, err := unix.Write(fd, []byte(text)); err != nil {
 			return &os.PathError{Op: "write " + quoted(text) + " to", Path: path, Err: err}

@@ -314,6 +314,35 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// The rules of nearly every container go into a fresh group the short way, and
+// say the same there.
+func TestUsualDevicesAreOnlyAllowed(t *testing.T) {
+	rules := deviceRules(usualDevices())
+	if !onlyAllows(rules) {
+		t.Errorf("not only allowed: %+v", rules)
+	}
+	forbidden := append(usualDevices(), specs.LinuxDeviceCgroup{Allow: false, Type: "c", Major: ptr(int64(1)), Minor: ptr(int64(3)), Access: "rwm"})
+	if onlyAllows(deviceRules(forbidden)) {
+		t.Error("one that denies passes as one that only allows")
+	}
+	g, err := Create(name(t), &specs.LinuxResources{Devices: usualDevices()})
+	must(t, err)
+	dir := g.v1Dir("devices")
+	if dir == "" {
+		return // cgroup v2 has a program, which TestDevices tries
+	}
+	list, err := readFile(dir, "devices.list")
+	must(t, err)
+	got := strings.Split(list, "\n")
+	slices.Sort(got)
+	want := []string{
+		"b *:* m", "c *:* m", "c 136:* rwm", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("devices.list: %q", got)
+	}
+}
+
 func TestOOM(t *testing.T) {
 	g, err := Create(name(t), &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(20 << 20)), Swap: ptr(int64(20 << 20))}})
 	must(t, err)
