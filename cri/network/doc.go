@@ -8,6 +8,10 @@
 // reboot (the namespace is gone then; DEL works without one) and after the
 // configuration changed in between.
 //
+// A pod that wants a port of the host which another pod has is refused before any plugin
+// is asked (PortError): the plugins themselves let both have it, and the first one gets
+// the connections. The port is a pod's as long as its detach is owed.
+//
 // The configuration directory is read again whenever it has changed; the
 // first valid file by name is the network, as with every other runtime.
 //

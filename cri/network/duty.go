@@ -126,3 +126,26 @@ func (d *duty) runtimeConf(netns string) *libcni.RuntimeConf {
 		Args: d.Args, CapabilityArgs: d.Capabilities,
 	}
 }
+
+// ports is the ports of the host that the duty's ADD may have mapped.
+func (d *duty) ports() []Port {
+	b, err := json.Marshal(d.Capabilities["portMappings"])
+	if err != nil {
+		return nil
+	}
+	var ports []Port
+	if json.Unmarshal(b, &ports) != nil {
+		return nil
+	}
+	return ports
+}
+
+// arg is the value of one of CNI_ARGS.
+func (d *duty) arg(key string) string {
+	for _, kv := range d.Args {
+		if kv[0] == key {
+			return kv[1]
+		}
+	}
+	return ""
+}

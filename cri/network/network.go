@@ -27,6 +27,7 @@ type Network struct {
 	conf  loader
 	state string
 	boot  string
+	ports portBook
 }
 
 // New makes the folders that duties and results are kept in.
@@ -52,7 +53,8 @@ func New(cfg Config) (*Network, error) {
 
 // Attach runs ADD for the pod and returns its addresses. The duty to undo it
 // is on disk before the first plugin runs, and stays when Attach fails: the
-// caller calls Detach either way.
+// caller calls Detach either way. A port of the host that another pod has is a
+// *PortError, for which nothing was done.
 func (n *Network) Attach(ctx context.Context, p Pod) ([]net.IP, error) {
 	c, err := n.conf.list()
 	if err != nil {
@@ -70,7 +72,7 @@ func (n *Network) Attach(ctx context.Context, p Pod) ([]net.IP, error) {
 		PodID: p.ID, NetNS: p.NetNS, BootID: n.boot, At: time.Now(), Source: c.source,
 		Conf: c.list.Bytes, Args: args, Capabilities: capabilities,
 	}
-	if err := n.writeDuty(d); err != nil {
+	if err := n.begin(&p, d); err != nil {
 		return nil, err
 	}
 	ctx, lock, err := n.hold(ctx, p.ID)
@@ -89,14 +91,34 @@ func (n *Network) Attach(ctx context.Context, p Pod) ([]net.IP, error) {
 	return ips, nil
 }
 
+// begin takes the pod's ports and writes its duty down.
+func (n *Network) begin(p *Pod, d *duty) error {
+	ports := p.hostPorts()
+	if len(ports) == 0 {
+		return n.writeDuty(d)
+	}
+	if err := n.ports.take(n, p, ports); err != nil {
+		return err
+	}
+	err := n.writeDuty(d)
+	if err != nil {
+		n.ports.give(p.ID)
+	}
+	return err
+}
+
 // Detach runs DEL for the pod as it was attached, and forgets the duty when
 // it succeeded. It is idempotent: a pod that owes nothing is detached. The end
 // of ctx kills a plugin in the middle, after which not every plugin finds all
 // that it has to undo: a caller's deadline should not be the plugins'.
 func (n *Network) Detach(ctx context.Context, id string) error {
 	d, err := n.readDuty(id)
-	if err != nil || d == nil {
+	if err != nil {
 		return err
+	}
+	if d == nil {
+		n.ports.give(id)
+		return nil
 	}
 	list, err := d.list()
 	if err != nil {
@@ -112,9 +134,13 @@ func (n *Network) Detach(ctx context.Context, id string) error {
 		netns = "" // by the specification DEL does without a namespace
 	}
 	if err := n.cni.DelNetworkList(ctx, list, d.runtimeConf(netns)); err != nil {
-		return explain(list.Name, "delete", err)
+		err = explain(list.Name, "delete", err)
+		n.ports.note(id, err)
+		return err
 	}
-	return errors.Join(n.dropDuty(id), n.dropLock(id))
+	err = n.dropDuty(id)
+	n.ports.give(id)
+	return errors.Join(err, n.dropLock(id))
 }
 
 // alive says whether the duty's namespace can still be there.

@@ -54,15 +54,20 @@ func (p *Pod) args() ([][2]string, error) {
 	return a, nil
 }
 
-func (p *Pod) capabilities(podCIDR string) (map[string]any, error) {
-	c := map[string]any{}
+// hostPorts is those of the ports that are mapped: 0 is "no host port", not "any".
+func (p *Pod) hostPorts() []Port {
 	var ports []Port
 	for _, m := range p.Ports {
-		if m.HostPort != 0 { // 0 is "no host port", not "any"
+		if m.HostPort != 0 {
 			ports = append(ports, m)
 		}
 	}
-	if len(ports) > 0 {
+	return ports
+}
+
+func (p *Pod) capabilities(podCIDR string) (map[string]any, error) {
+	c := map[string]any{}
+	if ports := p.hostPorts(); len(ports) > 0 {
 		c["portMappings"] = ports
 	}
 	if p.DNS != nil {

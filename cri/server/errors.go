@@ -46,8 +46,9 @@ func isNotFound(err error) bool {
 func toStatus(err error) error {
 	if _, known := fault.Code(err); !known {
 		var use *cgroup.InUseError
+		var port *network.PortError
 		switch {
-		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController), errors.Is(err, network.ErrNoConfig), errors.As(err, &use):
+		case errors.Is(err, shim.ErrExited), errors.Is(err, cgroup.ErrNoController), errors.Is(err, network.ErrNoConfig), errors.As(err, &use), errors.As(err, &port):
 			return status.Error(codes.FailedPrecondition, fault.Message(err))
 		case errors.Is(err, shim.ErrUnsupported):
 			return status.Error(codes.Unimplemented, fault.Message(err))
