@@ -101,11 +101,12 @@ func (g *Group) strays() bool {
 func (g *Group) killEach() error {
 	deadline := time.Now().Add(killPatience)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		late := time.Now().After(deadline)
 		pids, err := g.Pids()
 		if err != nil || len(pids) == 0 {
 			return err
 		}
-		if time.Now().After(deadline) {
+		if late {
 			return fmt.Errorf("cgroup %s: kill: %d processes are still there, first %d", g.path, len(pids), pids[0])
 		}
 		// Frozen, they cannot fork between the reading of the list and the signals.

@@ -18,7 +18,10 @@ func (g *Group) Remove() error {
 	if err := g.check("remove"); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(removePatience)
+	return g.removeBy(time.Now().Add(removePatience))
+}
+
+func (g *Group) removeBy(deadline time.Time) error {
 	var errs []error
 	for _, dir := range g.dirs() {
 		if err := removeTree(dir, deadline); err != nil {
@@ -48,11 +51,12 @@ func removeTree(dir string, deadline time.Time) error {
 // process of a group is still being taken apart, after its exit was reported.
 func removeDir(dir string, deadline time.Time) error {
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		late := time.Now().After(deadline) // before the attempt: who was suspended since the last one has another
 		err := unix.Rmdir(dir)
 		switch {
 		case err == nil || errors.Is(err, fs.ErrNotExist):
 			return nil
-		case err != unix.EBUSY && err != unix.EINTR || time.Now().After(deadline):
+		case err != unix.EBUSY && err != unix.EINTR || late:
 			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 		}
 		time.Sleep(pause)

@@ -18,7 +18,7 @@ import (
 var names atomic.Int32
 
 // group is a new cgroup with a process that has used some processor time.
-func group(t testing.TB) *cgroup.Group {
+func group(t testing.TB) (*cgroup.Group, *exec.Cmd) {
 	t.Helper()
 	limit, tasks := int64(64<<20), int64(100)
 	g, err := cgroup.Create(fmt.Sprintf("/varve-test-usage-%d-%d", os.Getpid(), names.Add(1)), &specs.LinuxResources{
@@ -52,11 +52,11 @@ func group(t testing.TB) *cgroup.Group {
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return g, cmd
 }
 
 func TestKernel(t *testing.T) {
-	g := group(t)
+	g, process := group(t)
 	var m Meter
 	defer m.Close()
 	for range 3 { // newly opened and kept
@@ -73,7 +73,11 @@ func TestKernel(t *testing.T) {
 			t.Errorf("no pressure: %+v", u)
 		}
 	}
-	if err := errors.Join(g.Kill(), g.Remove()); err != nil {
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = process.Wait() // it was killed
+	if err := g.Remove(); err != nil {
 		t.Fatalf("open files hold the group: %v", err)
 	}
 	if _, err := m.Read(g.Path(), Detail); !errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +87,7 @@ func TestKernel(t *testing.T) {
 
 // TestManyReaders has readers in each other's way, and a Close among them.
 func TestManyReaders(t *testing.T) {
-	g := group(t)
+	g, _ := group(t)
 	before := budget.open.Load()
 	var m Meter
 	done := make(chan error, 8)
@@ -113,7 +117,7 @@ func TestManyReaders(t *testing.T) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	g := group(b)
+	g, _ := group(b)
 	for name, c := range map[string]struct {
 		parts  Parts
 		closed bool
