@@ -43,6 +43,7 @@ func (c *Client) finish(cause error) {
 // learn finds out from the directory why the connection ended.
 func (c *Client) learn(dir string, cause error) {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
+		late := time.Now().After(end) // before the look: who was suspended since the last one has another
 		busy, err := held(dir)
 		if e, err := ReadExit(dir); err == nil {
 			c.finishExit(e)
@@ -52,7 +53,7 @@ func (c *Client) learn(dir string, cause error) {
 		case err != nil || !busy:
 			c.finishErr(fmt.Errorf("%s: %w", dir, ErrGone))
 			return
-		case time.Now().After(end):
+		case late:
 			c.finishErr(fmt.Errorf("%w (%w)", ErrDisconnected, cause))
 			return
 		}

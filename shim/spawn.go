@@ -38,8 +38,12 @@ func (l *Launcher) spawn(ctx context.Context) (*Client, error) {
 	}
 	c := newClient("", os.NewFile(uintptr(pair[0]), "shim"), pid)
 	if err := c.greeted(ctx); err != nil {
+		select {
+		case <-c.Done(): // then it may have been waited for, and the number be another's
+		default:
+			_ = unix.Kill(pid, unix.SIGKILL) // it has no children yet
+		}
 		_ = c.Close()
-		_ = unix.Kill(pid, unix.SIGKILL) // it has no children yet
 		return nil, fmt.Errorf("spawn shim %s: %w", l.cfg.Binary, err)
 	}
 	return c, nil
