@@ -2,13 +2,34 @@ package namespace
 
 import (
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
+
+// cookie is the number of the network namespace that a socket belongs to (Linux 5.14).
+func cookie(t *testing.T, fd int) uint64 {
+	t.Helper()
+	n, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// listen has the socket listen on a loopback port of its own namespace, and returns
+// the address.
+func listen(fd int) (unix.Sockaddr, error) {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return nil, err
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		return nil, err
+	}
+	return unix.Getsockname(fd)
+}
 
 func TestInNet(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ns")
@@ -39,23 +60,31 @@ func TestInNet(t *testing.T) {
 	if here == there || there == "" {
 		t.Errorf("inside %s, outside %s", there, here)
 	}
-	// The socket listens inside: nobody outside can tell.
+	// The socket is used outside and belongs inside.
 	f := os.NewFile(uintptr(fd), "socket")
 	defer f.Close()
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Listen(fd, 1); err != nil {
-		t.Fatal(err)
-	}
-	name, err := unix.Getsockname(fd)
+	own, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: name.(*unix.SockaddrInet4).Port}
-	if c, err := net.DialTCP("tcp", nil, &address); err == nil {
-		c.Close()
-		t.Errorf("%v answers outside", &address)
+	defer unix.Close(own)
+	if its, ours := cookie(t, fd), cookie(t, own); its == ours {
+		t.Errorf("the socket is of the network namespace %d, which is ours", its)
+	}
+	address, err := listen(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = InNet(Pins{dir}.Net(), func() error {
+		dial, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dial)
+		return unix.Connect(dial, address)
+	})
+	if err != nil {
+		t.Errorf("listen outside, connect inside: %v", err)
 	}
 	err = InNet(filepath.Join(dir, "none"), func() error { return nil })
 	if !errors.Is(err, os.ErrNotExist) {

@@ -40,7 +40,7 @@ func TestPool(t *testing.T) {
 			}
 			clean(t, dir)
 		})
-		for end := time.Now().Add(5 * time.Second); pool.Waiting() < 2; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); pool.Waiting() < 2; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("round %d: %d wait", i, pool.Waiting())
 			}
