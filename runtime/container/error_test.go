@@ -121,23 +121,34 @@ func TestSpaceServesOneStart(t *testing.T) {
 // A failed start holds on to nothing: the root's filesystem goes away with
 // the caller's descriptor.
 func TestFailedStartLetsGo(t *testing.T) {
+	// Those of starts that worked end when they come to it.
+	until(t, "the threads of earlier starts end", func() bool { return len(foreign(t)) == 0 })
 	for range 20 {
 		root := newRoot(t, nil)
 		p := newPlan("/no/such")
 		refused(t, p, root)
-		threads, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			t.Fatal(err)
-		}
-		host, err := os.Readlink("/proc/self/ns/mnt")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, th := range threads {
-			ns, err := os.Readlink("/proc/self/task/" + th.Name() + "/ns/mnt")
-			if err == nil && ns != host {
-				t.Fatalf("thread %s is still in %s", th.Name(), ns)
-			}
+		if left := foreign(t); len(left) > 0 {
+			t.Fatalf("threads are still in other mount namespaces: %v", left)
 		}
 	}
+}
+
+// foreign lists the threads that are not in the process's mount namespace.
+func foreign(t *testing.T) (list []string) {
+	t.Helper()
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, th := range threads {
+		ns, err := os.Readlink("/proc/self/task/" + th.Name() + "/ns/mnt")
+		if err == nil && ns != host {
+			list = append(list, th.Name()+" in "+ns)
+		}
+	}
+	return list
 }

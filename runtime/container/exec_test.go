@@ -81,12 +81,7 @@ func TestExecTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	buf := make([]byte, 128)
-	n, err := st.Console.Read(buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	equal(t, "output", string(buf[:n]), "terminal: true true true\r\n")
+	equal(t, "output", says(t, st, "\r\n"), "terminal: true true true\r\n")
 	equal(t, "exit", wait(t, st), 0)
 }
 
@@ -166,12 +161,28 @@ func TestPauseHoldsAndReaps(t *testing.T) {
 	}
 }
 
+// says reads from the terminal until something ends in end: the kernel hands a line
+// and its end on one after the other.
+func says(t *testing.T, st *Started, end string) string {
+	t.Helper()
+	var out strings.Builder
+	buf := make([]byte, 4096)
+	for !strings.HasSuffix(out.String(), end) {
+		n, err := st.Console.Read(buf)
+		if err != nil {
+			t.Fatalf("after %q: %v", out.String(), err)
+		}
+		out.Write(buf[:n])
+	}
+	return out.String()
+}
+
 // until waits for what happens without a message.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in five seconds it does not come about that %s", what)
+			t.Fatalf("in a minute it does not come about that %s", what)
 		}
 	}
 }

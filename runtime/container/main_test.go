@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/varve-cri/varve/runtime/internal/mount"
 	"github.com/varve-cri/varve/runtime/plan"
@@ -33,9 +34,13 @@ func TestMain(m *testing.M) {
 	}
 	before := census()
 	code := m.Run()
-	if after := census(); code == 0 && after != before {
-		fmt.Fprintf(os.Stderr, "left behind: before %s, after %s\n", before, after)
-		code = 99
+	after := census()
+	for end := time.Now().Add(time.Minute); code == 0 && after != before; after = census() {
+		if time.Now().After(end) {
+			fmt.Fprintf(os.Stderr, "left behind: before %s, after %s\n", before, after)
+			code = 99
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	os.Exit(code)
 }

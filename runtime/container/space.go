@@ -3,6 +3,7 @@ package container
 import (
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/internal/thread"
@@ -132,15 +133,20 @@ func (s *Space) end() {
 	s.tree.bag.Close()
 }
 
+// gonePatience is for a machine on which even a thread that has nothing left to do
+// is not run for seconds.
+const gonePatience = 10 * time.Second
+
 // waitGone waits until the space's thread has ended and with it the mount
 // namespace, so that the caller of a failed start finds the root free. It is
 // on no successful path, and the thread has nothing left to do.
 func (s *Space) waitGone() {
-	for range 1000 {
+	end := time.Now().Add(gonePatience)
+	for pause := 100 * time.Microsecond; time.Now().Before(end); pause = min(2*pause, 10*time.Millisecond) {
 		if unix.Tgkill(unix.Getpid(), s.tid, 0) == unix.ESRCH {
 			return
 		}
-		pause := unix.NsecToTimespec(100_000)
-		_ = unix.Nanosleep(&pause, nil)
+		nap := unix.NsecToTimespec(pause.Nanoseconds())
+		_ = unix.Nanosleep(&nap, nil)
 	}
 }
