@@ -26,6 +26,7 @@ func kids(tb testing.TB) []int {
 }
 
 func TestSparesAreRefilledAndEnd(t *testing.T) {
+	until(t, "the end of earlier tests' shims", func() bool { return len(kids(t)) == 0 })
 	l := newLauncher(t, 3)
 	until(t, "three spares", func() bool { return l.Waiting() == 3 })
 	if n := len(kids(t)); n != 3 {

@@ -70,7 +70,7 @@ func TestRotate(t *testing.T) {
 	b := run(t, l, newPlan("tick"), nil)
 	var names []string
 	for i := range 20 {
-		until(t, "lines", func() bool { return len(readLog(t, b.log)) > 5 })
+		until(t, "lines", func() bool { return len(readSoFar(t, b.log)) > 5 })
 		name := fmt.Sprintf("%s.%02d", b.log, i)
 		if err := os.Rename(b.log, name); err != nil {
 			t.Fatal(err)
@@ -114,8 +114,8 @@ func TestReopenWithoutDirectory(t *testing.T) {
 	if _, err := os.Stat(logs); !os.IsNotExist(err) {
 		t.Error("directory was made:", err)
 	}
-	before := len(readLog(t, moved+"/0.log"))
-	until(t, "more lines in the old file", func() bool { return len(readLog(t, moved+"/0.log")) > before+5 })
+	before := len(readSoFar(t, moved+"/0.log"))
+	until(t, "more lines in the old file", func() bool { return len(readSoFar(t, moved+"/0.log")) > before+5 })
 }
 
 // TestDiskFull fills the disk that has the log. The container runs on, the

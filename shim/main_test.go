@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -84,7 +85,7 @@ func prepare(dir string) error {
 // package, descriptors of sockets and pidfds. It gives them a moment to end.
 func census(inherited map[string]bool) string {
 	var left string
-	for range 200 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		left = ""
 		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
 			left = fmt.Sprintf("child %d, %v; ", pid, err)
@@ -102,7 +103,6 @@ func census(inherited map[string]bool) string {
 		if left == "" {
 			return ""
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	return left
 }
@@ -137,9 +137,13 @@ func newLauncher(tb testing.TB, spares int) *Launcher {
 	return l
 }
 
-// ctx is a context that ends with the test, or after ten seconds.
+// patience is how long a test waits for what must come: on a machine with too much
+// to do anything may take seconds.
+const patience = time.Minute
+
+// deadline is a context that ends with the test, or when patience does.
 func deadline(tb testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	tb.Cleanup(cancel)
 	return ctx
 }
@@ -214,7 +218,7 @@ func run(tb testing.TB, l *Launcher, p *plan.Plan, edit func(*StartRequest)) *bo
 		tb.Fatal("start:", err)
 	}
 	tb.Cleanup(func() {
-		if c, err := Dial(context.Background(), b.dir); err == nil {
+		if c, err := Dial(deadline(tb), b.dir); err == nil {
 			_ = c.Shutdown(deadline(tb))
 			c.Close()
 		}
@@ -228,8 +232,8 @@ func (b *box) exited() Exit {
 	b.tb.Helper()
 	select {
 	case <-b.Done():
-	case <-time.After(10 * time.Second):
-		b.tb.Fatal("no exit after ten seconds")
+	case <-time.After(patience):
+		b.tb.Fatal("no exit")
 	}
 	e, ok := b.Exit()
 	if !ok {
@@ -241,14 +245,33 @@ func (b *box) exited() Exit {
 // record is one record of a log file.
 type record struct{ stream, tag, text string }
 
+// readLog reads a log that nobody writes any more.
 func readLog(tb testing.TB, path string) []record {
+	tb.Helper()
+	return parseLog(tb, string(logText(tb, path)))
+}
+
+// readSoFar reads the whole records of a log that is being written: of the last one
+// there may be a part, because a write over the end of a page is seen in two.
+func readSoFar(tb testing.TB, path string) []record {
+	tb.Helper()
+	text := logText(tb, path)
+	return parseLog(tb, string(text[:bytes.LastIndexByte(text, '\n')+1]))
+}
+
+func logText(tb testing.TB, path string) []byte {
 	tb.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return text
+}
+
+func parseLog(tb testing.TB, text string) []record {
+	tb.Helper()
 	var all []record
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
 		if len(f) != 4 || !strings.HasSuffix(line, "\n") {
 			tb.Fatalf("bad record %q", line)
@@ -278,7 +301,7 @@ func joined(all []record, stream string) string {
 
 func until(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -303,18 +326,13 @@ func newGroup(tb testing.TB, hierarchy string) string {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		below, _ := filepath.Glob(dir + "/exec-*")
-		for _, d := range below {
-			_ = os.Remove(d)
-		}
-		var err error
-		for range 500 {
-			if err = os.Remove(dir); err == nil {
-				return
+		until(tb, "the removal of "+dir, func() bool {
+			below, _ := filepath.Glob(dir + "/exec-*")
+			for _, d := range below {
+				_ = os.Remove(d)
 			}
-			time.Sleep(2 * time.Millisecond)
-		}
-		tb.Error("cgroup is left:", err)
+			return os.Remove(dir) == nil
+		})
 	})
 	return dir
 }
