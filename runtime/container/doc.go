@@ -18,7 +18,11 @@
 // namespaces, directory nor mask: what must change does so on threads of its
 // own that are thrown away. It sets PR_SET_DUMPABLE 0 for the whole process,
 // because until execve the child is a copy of it (CVE-2016-9962). That does not
-// hold off who has CAP_SYS_PTRACE and sees the child: an exec has a way without
-// that (ExecOptions.Private). A start in a PID namespace in which others are
-// already has none, because procfs must be mounted from inside.
+// hold off who has CAP_SYS_PTRACE and sees the child. So a start in a PID namespace
+// in which others are already, and an exec that is not ExecOptions.Private, have all
+// the work done by a child outside of that namespace, which then makes the process
+// inside. Until its execve that one has the descriptors and rights of the container,
+// a copy of the caller's memory, and the pipe on which it tells of an error. Such a
+// start needs Linux 6.17, which mounts procfs for a PID namespace from outside: before,
+// its child is seen from the beginning, with descriptors and rights of the caller's.
 package container

@@ -12,8 +12,8 @@ import (
 	"github.com/varve-cri/varve/runtime/plan"
 )
 
-// spy is a container's first process that may trace. For each line of input it
-// looks into all other processes: "once", or "on" and on until the next line. It
+// spy is a container's process that may trace. For each line of input it
+// looks into all other processes but the first: "once", or "on" and on until the next line. It
 // prints how many it saw and what it got at that no process of a container may
 // have: a root that is not its own, descriptors of what is in no container,
 // rights that are not its own.
@@ -27,7 +27,8 @@ func spy() int {
 	}()
 	for line := range lines {
 		found := map[string]bool{}
-		seen := lookAround(found, true)
+		// One that runs has descriptors that it has opened itself, and may be traced.
+		seen := lookAround(found, line == "once")
 		for on := line == "on"; on; {
 			select {
 			case <-lines:
@@ -54,7 +55,7 @@ func lookAround(found map[string]bool, files bool) (seen int) {
 		found[err.Error()] = true
 	}
 	for _, e := range list {
-		if name := e.Name(); name[0] >= '2' && name[0] <= '9' || name[0] == '1' && len(name) > 1 {
+		if name := e.Name(); name[0] >= '1' && name[0] <= '9' && name != "1" && name != itoa(os.Getpid()) {
 			seen++
 			lookInto(name, &own, found, files)
 		}
@@ -80,12 +81,16 @@ func lookInto(pid string, own *unix.Stat_t, found map[string]bool, files bool) {
 			found["descriptor of "+to] = true
 		}
 	}
+	if mem, err := os.OpenFile(dir+"/mem", os.O_RDWR, 0); files && err == nil {
+		mem.Close()
+		found["memory"] = true
+	}
 	if caps := status(pid)["CapPrm"]; caps != "" && caps != status("self")["CapPrm"] {
 		found["rights "+caps] = true
 	}
 }
 
-// spying is a container whose first process is the spy.
+// spying is a container whose process is the spy.
 type spying struct {
 	t     *testing.T
 	plan  *plan.Plan
@@ -94,13 +99,10 @@ type spying struct {
 	lines *bufio.Scanner
 }
 
-func startSpy(t *testing.T) *spying {
+func startSpy(t *testing.T, p *plan.Plan, root *os.File) *spying {
 	t.Helper()
-	p := newPlan("/bin/probe", "spy")
-	c := &p.Process.Caps
-	for _, set := range []*uint64{&c.Bounding, &c.Effective, &c.Permitted} {
-		*set |= 1 << unix.CAP_SYS_PTRACE
-	}
+	p = mayTrace(p)
+	p.Process.Args = []string{"/bin/probe", "spy"}
 	in, feed, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +111,7 @@ func startSpy(t *testing.T) *spying {
 	if err != nil {
 		t.Fatal(err)
 	}
-	init := launch(t, p, newRoot(t, nil), Stdio{In: in, Out: say})
+	init := launch(t, p, root, Stdio{In: in, Out: say})
 	in.Close()
 	say.Close()
 	t.Cleanup(func() {
@@ -118,6 +120,15 @@ func startSpy(t *testing.T) *spying {
 		out.Close()
 	})
 	return &spying{t: t, plan: p, init: init, in: feed, lines: bufio.NewScanner(out)}
+}
+
+// mayTrace gives a plan's process CAP_SYS_PTRACE.
+func mayTrace(p *plan.Plan) *plan.Plan {
+	c := &p.Process.Caps
+	for _, set := range []*uint64{&c.Bounding, &c.Effective, &c.Permitted} {
+		*set |= 1 << unix.CAP_SYS_PTRACE
+	}
+	return p
 }
 
 func (s *spying) tell(line string) {
@@ -139,6 +150,24 @@ func (s *spying) saw() string {
 	return "nothing"
 }
 
+// look has the spy look while something is done again and again, until it has seen
+// more than nothing.
+func (s *spying) look(nothing string, do func()) {
+	s.t.Helper()
+	until(s.t, "the spy sees somebody", func() bool {
+		s.tell("on")
+		for range 100 {
+			do()
+		}
+		s.tell("enough")
+		got := s.saw()
+		if !strings.HasPrefix(got, "seen ") {
+			s.t.Fatal("the spy says", got)
+		}
+		return got != nothing
+	})
+}
+
 func (s *spying) exec(opt ExecOptions) (*Started, error) {
 	q := newProcess("/bin/probe", "exit", "0")
 	q.Caps = s.plan.Process.Caps
@@ -149,7 +178,15 @@ func (s *spying) exec(opt ExecOptions) (*Started, error) {
 // anything of the host's (CVE-2016-9962). It is made to stand still by a frozen
 // cgroup, which is the first thing that it enters.
 func TestTracingContainerDoesNotSeeWhoJoins(t *testing.T) {
-	s := startSpy(t)
+	s := startSpy(t, newPlan(), newRoot(t, nil))
+	s.doesNotSee(func(group string) (*Started, error) { return s.exec(ExecOptions{CgroupV2: group}) })
+}
+
+// doesNotSee has the spy look while a process that join makes stands still at its
+// beginning.
+func (s *spying) doesNotSee(join func(group string) (*Started, error)) {
+	t := s.t
+	t.Helper()
 	_, group := testCgroup(t)
 	write(t, group+"/cgroup.freeze", []byte("1"), 0)
 	type result struct {
@@ -158,7 +195,7 @@ func TestTracingContainerDoesNotSeeWhoJoins(t *testing.T) {
 	}
 	done := make(chan result)
 	go func() {
-		st, err := s.exec(ExecOptions{CgroupV2: group})
+		st, err := join(group)
 		done <- result{st, err}
 	}()
 	until(t, "a process is in the group", func() bool {
@@ -179,17 +216,13 @@ func TestTracingContainerDoesNotSeeWhoJoins(t *testing.T) {
 // container's own: file tree, directory, rights. (Its descriptors are those that
 // it opens itself as well.)
 func TestTracingContainerSeesNothingOfTheHost(t *testing.T) {
-	s := startSpy(t)
-	s.tell("on")
-	for range 100 {
+	s := startSpy(t, newPlan(), newRoot(t, nil))
+	// On a machine that does not run the spy meanwhile it has seen nothing yet.
+	s.look("seen 0", func() {
 		st, err := s.exec(ExecOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		equal(t, "exit", wait(t, st), 0)
-	}
-	s.tell("enough")
-	if got := s.saw(); !strings.HasPrefix(got, "seen ") || got == "seen 0" {
-		t.Error("the spy says", got)
-	}
+	})
 }

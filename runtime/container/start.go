@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
@@ -35,6 +36,7 @@ type start struct {
 	bag     fd.Bag // closed as given is
 	heard   bool   // of opened
 	files   program.Files
+	outside bool // of the PID namespace, in which others are
 	clone   program.Clone
 	sealed  []sealed
 	prepped bool           // /dev is the waiting space's own
@@ -225,6 +227,9 @@ func (s *start) run(c *Caller) (*Started, error) {
 		return nil, err
 	}
 	child, err := program.Container(s.plan, cmd, s.files, s.self.host).Run(s.clone)
+	if err == nil && child.PIDFD < 0 {
+		err = unix.ESRCH // nobody else waits here: the number is not of a child
+	}
 	if err != nil {
 		return nil, explain(s.rootFD, cmd, fail("start", s.plan.ID, err))
 	}
@@ -241,6 +246,7 @@ func (s *start) prepare() (program.Command, error) {
 	if err := s.join(); err != nil {
 		return cmd, err
 	}
+	cmd.Outside = s.outside
 	if s.plan.Process.Pause {
 		exe, err := pauseProgram()
 		if err != nil {
@@ -272,6 +278,9 @@ func (s *start) join() error {
 			// No thread of a Go process can enter one: the child does.
 			s.files.User = s.spaces[i]
 			continue
+		case n.Type == unix.CLONE_NEWPID && s.spaces[i] >= 0 && s.canStayOutside(s.spaces[i]):
+			s.outside, s.files.PIDs = true, s.spaces[i]
+			continue
 		case s.spaces[i] >= 0:
 			if err := unix.Setns(s.spaces[i], int(n.Type)); err != nil {
 				return fail("join namespace", n.Path, err)
@@ -295,6 +304,21 @@ func (s *start) join() error {
 		return err
 	}
 	return s.own()
+}
+
+// canStayOutside reports whether the child can do its work outside of a PID namespace
+// in which others are: procfs that shows another than one's own is of Linux 6.17. In
+// an older kernel who has CAP_SYS_PTRACE there sees the child from its beginning.
+func (s *start) canStayOutside(pids int) bool {
+	if !slices.ContainsFunc(s.plan.Mounts, func(m plan.Mount) bool { return m.Type == "proc" }) {
+		return true
+	}
+	ctx, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(ctx)
+	return unix.FsconfigSetFd(ctx, "pidns", pids) == nil
 }
 
 // own has all that the thread makes from now on belong to the container's root,

@@ -7,7 +7,8 @@ import (
 
 // Container builds the program of a container's first process. The thread
 // that runs it has already joined or made every namespace but the cgroup
-// one, mounted all but procfs, and has the container's root as its own.
+// one, mounted all but procfs, and has the container's root as its own. With
+// cmd.Outside the PID namespace is joined here, for the second process.
 func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 	b := newBuilder(roomy)
 	b.cgroups(p.Cgroup.V1, f.Cgroups)
@@ -27,6 +28,10 @@ func Container(p *plan.Plan, cmd Command, f Files, h Host) *Program {
 	}
 	for _, path := range p.Masked {
 		b.mask(path, f)
+	}
+	if cmd.Outside {
+		b.on("join namespace", "pid")
+		b.call(unix.SYS_SETNS, "setns", fd(f.PIDs, "pids"), as(unix.CLONE_NEWPID, namespaceBits))
 	}
 	b.process(cmd, f, h, func() { b.enterUser(group, f) })
 	return b.program()

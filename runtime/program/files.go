@@ -25,6 +25,7 @@ type Files struct {
 	Cgroups     []int // tasks of plan.Cgroup.V1
 	Init        int   // exec: pidfd of the process whose namespaces are joined
 	User        int   // start: the user namespace to join
+	PIDs        int   // start from outside: the PID namespace to begin in
 	In, Out     int
 	Err         int
 	Terminal    int // slave side; replaces In, Out and Err
@@ -52,7 +53,7 @@ type BelowProc struct {
 // None is a Files without any descriptor.
 func None() Files {
 	return Files{
-		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, Init: -1, User: -1,
+		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, Init: -1, User: -1, PIDs: -1,
 		In: -1, Out: -1, Err: -1, Terminal: -1, Exe: -1,
 	}
 }
@@ -68,9 +69,9 @@ type Command struct {
 	Path    string
 	Process *plan.Process
 
-	// Outside is for Exec: the child does all its work outside of the
-	// container's PID namespace, where nobody in the container sees it, and
-	// another one that it makes there has nothing left to do but to execute
-	// the program (CVE-2016-9962).
+	// Outside is for a PID namespace in which others are: the child does all its
+	// work outside of it, where none of them sees it, and another one that it makes
+	// there has nothing left to do but to execute the program (CVE-2016-9962). For
+	// that moment the container has two processes. A start needs Files.PIDs.
 	Outside bool
 }

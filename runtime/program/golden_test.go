@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/varve-cri/varve/runtime/plan"
@@ -83,6 +84,25 @@ func TestProgramOfExec(t *testing.T) {
 	golden(t, "outside", Exec(p.Cgroup.V1, cmd, f, sampleHost).String())
 }
 
+// Among others, the second process begins in their PID namespace when all that they
+// must not see is over.
+func TestProgramOfContainerAmongOthers(t *testing.T) {
+	p, f := samplePlan(), sampleFiles()
+	f.PIDs, f.Terminal, p.Process.Terminal, p.Process.NoNewPrivs = 22, 20, true, true
+	cmd := Command{Path: "/bin/sh", Process: &p.Process, Outside: true}
+	golden(t, "among-others", Container(p, cmd, f, sampleHost).String())
+
+	// Who joins a user namespace has no rights over a PID namespace of the host's any more.
+	p.Process.UserNS, f.User = true, 21
+	ops := Container(p, cmd, f, sampleHost).Ops()
+	at := func(step, object string) int {
+		return slices.IndexFunc(ops, func(o Op) bool { return o.Step == step && o.Object == object })
+	}
+	if pid, user := at("join namespace", "pid"), at("join namespace", "user"); pid < 0 || pid > user {
+		t.Errorf("the PID namespace is joined by call %d, the user namespace by call %d", pid, user)
+	}
+}
+
 func TestProgramOfPause(t *testing.T) {
 	p := &plan.Plan{
 		ID: "pause", Namespaces: []plan.Namespace{{Type: unix.CLONE_NEWPID}},
@@ -107,6 +127,7 @@ func TestProgramsInUserNamespace(t *testing.T) {
 	golden(t, "mapped-exec", Exec(p.Cgroup.V1, cmd, f, h).String())
 	cmd.Outside = true
 	golden(t, "mapped-outside", Exec(p.Cgroup.V1, cmd, f, h).String())
+	cmd.Outside = false
 
 	at, dropped := map[string]int{}, 0
 	for i, o := range Container(p, cmd, f, h).Ops() {

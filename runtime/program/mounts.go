@@ -13,8 +13,8 @@ const (
 )
 
 // proc mounts procfs, which shows the PID namespace of the process that
-// makes it, so the child has to (pidns= is of Linux 6.17), and then the bind
-// mounts that lie in it.
+// makes it, so the child has to, and then the bind mounts that lie in it. A child
+// outside of the container's PID namespace names that (Linux 6.17).
 func (b *builder) proc(m *plan.Mount, f Files) {
 	b.on("mount", "proc on "+m.Target)
 	b.call(unix.SYS_FSOPEN, "fsopen", b.str("proc"), name(unix.FSOPEN_CLOEXEC, "CLOEXEC")).to(context)
@@ -22,6 +22,9 @@ func (b *builder) proc(m *plan.Mount, f Files) {
 		b.call(unix.SYS_FSCONFIG, "fsconfig", from(context), name(unix.FSCONFIG_SET_STRING, "SET_STRING"), b.str(key), b.str(value))
 	}
 	set("source", "proc")
+	if f.PIDs >= 0 {
+		b.call(unix.SYS_FSCONFIG, "fsconfig", from(context), name(unix.FSCONFIG_SET_FD, "SET_FD"), b.str("pidns"), num(0), fd(f.PIDs, "pids"))
+	}
 	for _, o := range m.Data {
 		if key, value, ok := strings.Cut(o, "="); ok {
 			set(key, value)
