@@ -116,7 +116,11 @@ func (c *Client) abandon(r *StartRequest) {
 	select {
 	case <-c.Done():
 	case <-ctx.Done():
-		c.destroy(r)
+		select {
+		case <-c.Done(): // too: who was suspended finds both, and the number may be another's by now
+		default:
+			c.destroy(r)
+		}
 	}
 	_ = c.Close()
 }
