@@ -22,7 +22,10 @@
 // in which others are already, and an exec that is not ExecOptions.Private, have all
 // the work done by a child outside of that namespace, which then makes the process
 // inside. Until its execve that one has the descriptors and rights of the container,
-// a copy of the caller's memory, and the pipe on which it tells of an error. Such a
-// start needs Linux 6.17, which mounts procfs for a PID namespace from outside: before,
-// its child is seen from the beginning, with descriptors and rights of the caller's.
+// a copy of the caller's memory, and the pipe on which it tells of an error. A seccomp
+// filter without no_new_privs must allow the clone.
+//
+// Such a start needs Linux 6.17, which mounts procfs for a PID namespace from outside.
+// Before, its child is seen from the beginning, with descriptors, memory and rights of
+// the caller's.
 package container

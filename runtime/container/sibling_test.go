@@ -1,6 +1,8 @@
 package container
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,6 +29,7 @@ func newFamily(t *testing.T) *family {
 		}
 	}
 	write(t, filepath.Join(f.dir, "bin/probe"), selfImage(t), 0o755)
+	write(t, filepath.Join(f.dir, "bin/pause"), pauseELF(), 0o755)
 	f.pause = launch(t, &plan.Plan{
 		ID:         "pause",
 		Namespaces: []plan.Namespace{{Type: unix.CLONE_NEWNS}, {Type: unix.CLONE_NEWPID}},
@@ -139,4 +142,29 @@ func TestStartAmongOthers(t *testing.T) {
 	st := launch(t, p, f.root(), Stdio{})
 	equal(t, "output", says(t, st, "\r\n"), "terminal: true true true\r\n")
 	equal(t, "exit", wait(t, st), 0)
+}
+
+// The process is forked a second time, which a filter that is in force by then must
+// allow; one that is loaded at the very end, with no_new_privs, need not.
+func TestFilterAmongOthers(t *testing.T) {
+	if !hides(t) {
+		return
+	}
+	f := newFamily(t)
+	var filter bytes.Buffer
+	for _, i := range []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jf: 1},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	} {
+		if err := binary.Write(&filter, binary.NativeEndian, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := f.plan("/bin/pause")
+	p.Process.Seccomp = filter.Bytes()
+	equal(t, "error", refused(t, p, f.root()).Error(), "fork in the PID namespace: operation not permitted")
+	p.Process.NoNewPrivs = true
+	reap(t, launch(t, p, f.root(), Stdio{}))
 }

@@ -92,6 +92,11 @@ func (p *Program) Run(c Clone) (Child, error) {
 	if index < 0 || index >= len(p.ops) {
 		return Child{}, &Failure{Step: "read error pipe", Errno: e}
 	}
+	if p.second != 0 && index == p.second {
+		// Not setsid, which a new process always may, but the clone before it. Without
+		// no_new_privs a filter is in force by then, and may know nothing of clone.
+		return Child{}, &Failure{Op: index, Step: "fork", Object: "in the PID namespace", Errno: e}
+	}
 	return Child{}, &Failure{Op: index, Step: p.ops[index].Step, Object: p.ops[index].Object, Errno: e}
 }
 
