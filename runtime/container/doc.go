@@ -25,7 +25,7 @@
 // a copy of the caller's memory, and the pipe on which it tells of an error. A seccomp
 // filter without no_new_privs must allow the clone.
 //
-// Such a start needs Linux 6.17, which mounts procfs for a PID namespace from outside.
-// Before, its child is seen from the beginning, with descriptors, memory and rights of
-// the caller's.
+// procfs of another PID namespace is mounted from outside since Linux 6.17. Before, a
+// process of that namespace opens it, which is seen there with CAP_SYS_ADMIN, but has
+// no call to use it (program.Procfs).
 package container

@@ -128,8 +128,12 @@ func (s *start) mount(i int, m *plan.Mount) error {
 		return nil
 	case m.Type == "proc":
 		dir, err := inroot.RealDir(s.rootFD, m.Target, 0o755)
-		if err == nil {
-			s.files.ProcTarget = s.bag.Add(dir)
+		if err != nil {
+			return err
+		}
+		s.files.ProcTarget = s.bag.Add(dir)
+		if s.outside {
+			s.files.ProcMount, err = s.procfs(m)
 		}
 		return err
 	case m.Type == "bind" && below(m.Target, "/proc"):

@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
 	"github.com/varve-cri/varve/runtime/internal/mount"
@@ -16,6 +17,8 @@ type self struct {
 	null int // an open null device that is no file of the host's: a payload may fchmod what it gets
 	host program.Host
 	copy bool // children get a copy of the memory
+
+	inside atomic.Bool // procfs of another PID namespace is opened from inside; known after the first
 
 	known map[string]program.Kind // what the usual masked paths are
 }

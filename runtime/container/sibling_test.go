@@ -67,104 +67,95 @@ func (f *family) start(group string) (*Started, error) {
 	return space.Start(p, f.root(), Stdio{})
 }
 
-// hides reports whether this kernel lets a start stay out of sight.
-func hides(t *testing.T) bool {
+// everyWay runs a test with procfs opened from outside, where the kernel can, and from
+// inside.
+func everyWay(t *testing.T, test func(*testing.T, *family)) {
 	t.Helper()
-	own, err := os.Open("/proc/self/ns/pid")
+	self, err := ownSelf()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer own.Close()
-	s := start{plan: newPlan()}
-	if s.canStayOutside(int(own.Fd())) {
-		return true
+	for name, inside := range map[string]bool{"as the kernel can": false, "from inside": true} {
+		t.Run(name, func(t *testing.T) {
+			defer self.inside.Store(self.inside.Swap(inside))
+			test(t, newFamily(t))
+		})
 	}
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("Linux %s mounts no procfs of another PID namespace", unix.ByteSliceToString(name.Release[:]))
-	return false
 }
 
 // A container that starts among others, of which one may trace, is not seen by that
 // while it has anything of the host's (the class of CVE-2016-9962).
 func TestTracingSiblingDoesNotSeeWhoStarts(t *testing.T) {
-	if !hides(t) {
-		return
-	}
-	f := newFamily(t)
-	s := startSpy(t, f.plan(), f.root())
-	s.doesNotSee(f.start)
+	everyWay(t, func(t *testing.T, f *family) {
+		s := startSpy(t, f.plan(), f.root())
+		s.doesNotSee(f.start)
+	})
 }
 
 // Whatever is seen of it by looking all the time is what it has in the end: file tree,
 // directory, rights.
 func TestTracingSiblingSeesNothingOfTheHost(t *testing.T) {
-	if !hides(t) {
-		return
-	}
-	f := newFamily(t)
-	s := startSpy(t, f.plan(), f.root())
-	s.look("seen 0", func() {
-		st, err := f.start("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "exit", wait(t, st), 0)
+	everyWay(t, func(t *testing.T, f *family) {
+		s := startSpy(t, f.plan(), f.root())
+		s.look("seen 0", func() {
+			st, err := f.start("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "exit", wait(t, st), 0)
+		})
 	})
 }
 
 // It is as any other container otherwise: its process is the caller's child, has its
 // terminal and its session, and shows the namespace's processes in its procfs.
 func TestStartAmongOthers(t *testing.T) {
-	f := newFamily(t)
-	p := f.plan("/bin/probe", "do", "read:/proc/1/comm", "write:/proc/keys", "write:/proc/sys/kernel/panic", "link:/proc/1/ns/pid")
-	mayTrace(p)
-	p.Process.OOMScoreAdj, p.Process.SetOOMScoreAdj = 500, true
-	o := run(t, p, f.root())
-	if o.PID == 1 || o.SID != o.PID || o.Files["read:/proc/1/comm"] == "ENOENT" {
-		t.Errorf("pid %d, session %d, %v", o.PID, o.SID, o.Files)
-	}
-	equal(t, "pid namespace", o.Namespaces["pid"], o.Files["link:/proc/1/ns/pid"])
-	equal(t, "a mask", o.Files["write:/proc/keys"], "ok")
-	equal(t, "a sysctl", o.Files["write:/proc/sys/kernel/panic"], "EROFS")
-	equal(t, "oom_score_adj", o.OOMScoreAdj, "500")
-	for fd, to := range o.FDs {
-		if fd > "2" && to != "/proc/"+itoa(o.PID)+"/fd" {
-			t.Errorf("descriptor %s: %s", fd, to)
+	everyWay(t, func(t *testing.T, f *family) {
+		p := f.plan("/bin/probe", "do", "read:/proc/1/comm", "write:/proc/keys", "write:/proc/sys/kernel/panic", "link:/proc/1/ns/pid")
+		mayTrace(p)
+		p.Process.OOMScoreAdj, p.Process.SetOOMScoreAdj = 500, true
+		o := run(t, p, f.root())
+		if o.PID == 1 || o.SID != o.PID || o.Files["read:/proc/1/comm"] == "ENOENT" {
+			t.Errorf("pid %d, session %d, %v", o.PID, o.SID, o.Files)
 		}
-	}
-	equal(t, "no such program", refused(t, f.plan("/no/such"), f.root()).Error(), "execute /no/such: no such file or directory")
+		equal(t, "pid namespace", o.Namespaces["pid"], o.Files["link:/proc/1/ns/pid"])
+		equal(t, "a mask", o.Files["write:/proc/keys"], "ok")
+		equal(t, "a sysctl", o.Files["write:/proc/sys/kernel/panic"], "EROFS")
+		equal(t, "oom_score_adj", o.OOMScoreAdj, "500")
+		for fd, to := range o.FDs {
+			if fd > "2" && to != "/proc/"+itoa(o.PID)+"/fd" {
+				t.Errorf("descriptor %s: %s", fd, to)
+			}
+		}
+		equal(t, "no such program", refused(t, f.plan("/no/such"), f.root()).Error(), "execute /no/such: no such file or directory")
 
-	p = f.plan("/bin/probe", "tty")
-	p.Process.Terminal = true
-	st := launch(t, p, f.root(), Stdio{})
-	equal(t, "output", says(t, st, "\r\n"), "terminal: true true true\r\n")
-	equal(t, "exit", wait(t, st), 0)
+		p = f.plan("/bin/probe", "tty")
+		p.Process.Terminal = true
+		st := launch(t, p, f.root(), Stdio{})
+		equal(t, "output", says(t, st, "\r\n"), "terminal: true true true\r\n")
+		equal(t, "exit", wait(t, st), 0)
+	})
 }
 
 // The process is forked a second time, which a filter that is in force by then must
 // allow; one that is loaded at the very end, with no_new_privs, need not.
 func TestFilterAmongOthers(t *testing.T) {
-	if !hides(t) {
-		return
-	}
-	f := newFamily(t)
-	var filter bytes.Buffer
-	for _, i := range []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jf: 1},
-		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
-		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
-	} {
-		if err := binary.Write(&filter, binary.NativeEndian, i); err != nil {
-			t.Fatal(err)
+	everyWay(t, func(t *testing.T, f *family) {
+		var filter bytes.Buffer
+		for _, i := range []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
+			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jf: 1},
+			{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+			{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+		} {
+			if err := binary.Write(&filter, binary.NativeEndian, i); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	p := f.plan("/bin/pause")
-	p.Process.Seccomp = filter.Bytes()
-	equal(t, "error", refused(t, p, f.root()).Error(), "fork in the PID namespace: operation not permitted")
-	p.Process.NoNewPrivs = true
-	reap(t, launch(t, p, f.root(), Stdio{}))
+		p := f.plan("/bin/pause")
+		p.Process.Seccomp = filter.Bytes()
+		equal(t, "error", refused(t, p, f.root()).Error(), "fork in the PID namespace: operation not permitted")
+		p.Process.NoNewPrivs = true
+		reap(t, launch(t, p, f.root(), Stdio{}))
+	})
 }

@@ -2,7 +2,6 @@ package container
 
 import (
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/varve-cri/varve/runtime/internal/fd"
@@ -278,7 +277,8 @@ func (s *start) join() error {
 			// No thread of a Go process can enter one: the child does.
 			s.files.User = s.spaces[i]
 			continue
-		case n.Type == unix.CLONE_NEWPID && s.spaces[i] >= 0 && s.canStayOutside(s.spaces[i]):
+		case n.Type == unix.CLONE_NEWPID && s.spaces[i] >= 0:
+			// Others are in it: the child must not be seen there (CVE-2016-9962).
 			s.outside, s.files.PIDs = true, s.spaces[i]
 			continue
 		case s.spaces[i] >= 0:
@@ -304,21 +304,6 @@ func (s *start) join() error {
 		return err
 	}
 	return s.own()
-}
-
-// canStayOutside reports whether the child can do its work outside of a PID namespace
-// in which others are: procfs that shows another than one's own is of Linux 6.17. In
-// an older kernel who has CAP_SYS_PTRACE there sees the child from its beginning.
-func (s *start) canStayOutside(pids int) bool {
-	if !slices.ContainsFunc(s.plan.Mounts, func(m plan.Mount) bool { return m.Type == "proc" }) {
-		return true
-	}
-	ctx, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(ctx)
-	return unix.FsconfigSetFd(ctx, "pidns", pids) == nil
 }
 
 // own has all that the thread makes from now on belong to the container's root,

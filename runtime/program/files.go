@@ -21,6 +21,7 @@ type Files struct {
 	Proc        int // a detached mount of the caller's own procfs, to write below self/
 	Null, Empty int // a null device and an empty directory on a read-only mount, O_PATH, in the child's mount namespace: sources of masks
 	ProcTarget  int // the directory on which procfs is mounted
+	ProcMount   int // start from outside: the detached procfs that is mounted there
 	BelowProc   []BelowProc
 	Cgroups     []int // tasks of plan.Cgroup.V1
 	Init        int   // exec: pidfd of the process whose namespaces are joined
@@ -53,7 +54,7 @@ type BelowProc struct {
 // None is a Files without any descriptor.
 func None() Files {
 	return Files{
-		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, Init: -1, User: -1, PIDs: -1,
+		Proc: -1, Null: -1, Empty: -1, ProcTarget: -1, ProcMount: -1, Init: -1, User: -1, PIDs: -1,
 		In: -1, Out: -1, Err: -1, Terminal: -1, Exe: -1,
 	}
 }

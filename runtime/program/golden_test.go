@@ -88,7 +88,7 @@ func TestProgramOfExec(t *testing.T) {
 // must not see is over.
 func TestProgramOfContainerAmongOthers(t *testing.T) {
 	p, f := samplePlan(), sampleFiles()
-	f.PIDs, f.Terminal, p.Process.Terminal, p.Process.NoNewPrivs = 22, 20, true, true
+	f.PIDs, f.ProcMount, f.Terminal, p.Process.Terminal, p.Process.NoNewPrivs = 22, 23, 20, true, true
 	cmd := Command{Path: "/bin/sh", Process: &p.Process, Outside: true}
 	golden(t, "among-others", Container(p, cmd, f, sampleHost).String())
 
@@ -101,6 +101,10 @@ func TestProgramOfContainerAmongOthers(t *testing.T) {
 	if pid, user := at("join namespace", "pid"), at("join namespace", "user"); pid < 0 || pid > user {
 		t.Errorf("the PID namespace is joined by call %d, the user namespace by call %d", pid, user)
 	}
+}
+
+func TestProgramOfProcfs(t *testing.T) {
+	golden(t, "procfs", Procfs(22, 23).String())
 }
 
 func TestProgramOfPause(t *testing.T) {

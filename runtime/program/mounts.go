@@ -14,17 +14,28 @@ const (
 
 // proc mounts procfs, which shows the PID namespace of the process that
 // makes it, so the child has to, and then the bind mounts that lie in it. A child
-// outside of the container's PID namespace names that (Linux 6.17).
+// outside of the container's PID namespace is given one.
 func (b *builder) proc(m *plan.Mount, f Files) {
 	b.on("mount", "proc on "+m.Target)
+	if f.ProcMount >= 0 {
+		b.call(unix.SYS_DUP, "dup", fd(f.ProcMount, "procfs")).to(procMount)
+	} else {
+		b.newProc(m)
+	}
+	b.attach(from(procMount), fd(f.ProcTarget, "proc"))
+	for _, below := range f.BelowProc {
+		b.on("mount", m.Target+"/"+below.Target)
+		b.openAt(from(procMount), below.Target, unix.O_PATH, inProc).to(target)
+		b.attach(fd(below.Source, "source"), from(target))
+	}
+}
+
+func (b *builder) newProc(m *plan.Mount) {
 	b.call(unix.SYS_FSOPEN, "fsopen", b.str("proc"), name(unix.FSOPEN_CLOEXEC, "CLOEXEC")).to(context)
 	set := func(key, value string) {
 		b.call(unix.SYS_FSCONFIG, "fsconfig", from(context), name(unix.FSCONFIG_SET_STRING, "SET_STRING"), b.str(key), b.str(value))
 	}
 	set("source", "proc")
-	if f.PIDs >= 0 {
-		b.call(unix.SYS_FSCONFIG, "fsconfig", from(context), name(unix.FSCONFIG_SET_FD, "SET_FD"), b.str("pidns"), num(0), fd(f.PIDs, "pids"))
-	}
 	for _, o := range m.Data {
 		if key, value, ok := strings.Cut(o, "="); ok {
 			set(key, value)
@@ -35,12 +46,6 @@ func (b *builder) proc(m *plan.Mount, f Files) {
 	b.call(unix.SYS_FSCONFIG, "fsconfig", from(context), name(unix.FSCONFIG_CMD_CREATE, "CREATE"))
 	b.call(unix.SYS_FSMOUNT, "fsmount", from(context), name(unix.FSMOUNT_CLOEXEC, "CLOEXEC"),
 		as(m.AttrSet, attrBits)).to(procMount)
-	b.attach(from(procMount), fd(f.ProcTarget, "proc"))
-	for _, below := range f.BelowProc {
-		b.on("mount", m.Target+"/"+below.Target)
-		b.openAt(from(procMount), below.Target, unix.O_PATH, inProc).to(target)
-		b.attach(fd(below.Source, "source"), from(target))
-	}
 }
 
 // open resolves a path of the container: what lies in procfs from the

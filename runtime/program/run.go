@@ -161,6 +161,13 @@ func adopt(pid int) (Child, error) {
 	return Child{PID: pid, PIDFD: fd}, nil
 }
 
+// Reap waits for the child's end and takes it away.
+func (c Child) Reap() {
+	if c.PIDFD >= 0 {
+		reap(c)
+	}
+}
+
 // reap takes a failed child away. That somebody else's wait was quicker
 // (ECHILD) is as good.
 func reap(c Child) {

@@ -171,6 +171,32 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// A process in a foreign PID namespace that may mount has no call to do so, whoever
+// makes it call.
+func TestConfined(t *testing.T) {
+	for name, c := range map[string]struct {
+		call func(*builder)
+		want int // -1 is killed
+	}{
+		"fsopen":   {func(b *builder) { b.call(unix.SYS_FSOPEN, "fsopen", b.str("proc"), num(0)) }, 5},
+		"fsconfig": {func(b *builder) { b.call(unix.SYS_FSCONFIG, "fsconfig", num(0), num(0)) }, -1},
+		"mknodat":  {func(b *builder) { b.call(unix.SYS_MKNODAT, "mknodat", cwd, b.str("/no/such"), num(0)) }, -1},
+		"execve":   {func(b *builder) { b.call(unix.SYS_EXECVE, "execve", b.str("/no/such"), num(0), num(0)) }, -1},
+	} {
+		b := newBuilder(8)
+		b.confine()
+		c.call(b)
+		b.exit(5)
+		child, err := run(b.program())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code := wait(t, child); code != c.want {
+			t.Errorf("%s: exit %d, want %d", name, code, c.want)
+		}
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
 	for range b.N {
 		p := newBuilder(1)

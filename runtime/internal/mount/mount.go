@@ -28,12 +28,18 @@ func New(fstype, source string, options []string, attr int) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(ctx)
+	return Make(ctx, source, options, attr)
+}
+
+// Make is New for a context that is open; it stays the caller's to close.
+func Make(ctx int, source string, options []string, attr int) (int, error) {
 	if source != "" {
 		if err := unix.FsconfigSetString(ctx, "source", source); err != nil {
 			return -1, explain(ctx, "source="+source, err)
 		}
 	}
 	for _, o := range options {
+		var err error
 		key, value, text := strings.Cut(o, "=")
 		if text {
 			err = unix.FsconfigSetString(ctx, key, value)
