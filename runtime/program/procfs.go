@@ -44,12 +44,12 @@ func (b *builder) confine() {
 	const admin = 1 << unix.CAP_SYS_ADMIN
 	b.capset(plan.Caps{Effective: admin, Permitted: admin})
 	b.on("load seccomp filter", "")
-	b.call(unix.SYS_SECCOMP, "seccomp", name(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), num(0), bpf(confined))
+	b.call(unix.SYS_SECCOMP, "seccomp", name(unix.SECCOMP_SET_MODE_FILTER, "SET_MODE_FILTER"), num(0), bpf(confined()))
 }
 
-// confined is the filter: clone for the second process, write and exit_group for
+// confined makes the filter: clone for the second process, write and exit_group for
 // telling of an error. Calls by another architecture's numbers are killed, too.
-var confined = func() []byte {
+func confined() []byte {
 	arch := uint32(unix.AUDIT_ARCH_X86_64)
 	if runtime.GOARCH == "arm64" {
 		arch = unix.AUDIT_ARCH_AARCH64
@@ -71,4 +71,4 @@ var confined = func() []byte {
 		text = binary.NativeEndian.AppendUint32(append(text, i.Jt, i.Jf), i.K)
 	}
 	return text
-}()
+}
