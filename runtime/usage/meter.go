@@ -30,7 +30,7 @@ type Meter struct {
 	closed bool       // guarded by mu: nothing is kept any more
 	last   time.Time  // guarded by mu; of the last reading
 	fds    []int      // guarded by mu; plus one, so that 0 is none; as the layout's sources
-	layout *layout    // nil: this host's
+	layout *layout    // nil: this host's; never written, because who does not get mu reads it, too
 }
 
 // layout is which files the groups of a host have, and where.
@@ -55,14 +55,15 @@ func (m *Meter) Read(path string, parts Parts) (Usage, error) {
 		m.mu.Lock()
 	}
 	defer m.mu.Unlock()
-	if m.layout == nil {
-		m.layout = theLayout()
+	files := m.layout
+	if files == nil {
+		files = theLayout()
 	}
 	if m.fds == nil {
-		m.fds = make([]int, len(m.layout.sources))
+		m.fds = make([]int, len(files.sources))
 	}
 	now := time.Now()
-	r := reading{m: m, path: path, keep: !m.closed && now.Sub(m.last) < keepWithin}
+	r := reading{m: m, layout: files, path: path, keep: !m.closed && now.Sub(m.last) < keepWithin}
 	m.last = now
 	u, err := r.run(now, parts)
 	if err != nil {
@@ -99,10 +100,11 @@ var buffers = sync.Pool{New: func() any { return new([16384]byte) }}
 
 // reading is one Read.
 type reading struct {
-	m    *Meter
-	path string
-	keep bool
-	dirs func(controller string) string // nil until a file is opened
+	m      *Meter
+	layout *layout
+	path   string
+	keep   bool
+	dirs   func(controller string) string // nil until a file is opened
 }
 
 func (r *reading) run(now time.Time, parts Parts) (Usage, error) {
@@ -110,8 +112,8 @@ func (r *reading) run(now time.Time, parts Parts) (Usage, error) {
 	buf := buffers.Get().(*[16384]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer buffers.Put(buf)
 	found := false
-	for i := range r.m.layout.sources {
-		s := &r.m.layout.sources[i]
+	for i := range r.layout.sources {
+		s := &r.layout.sources[i]
 		if !s.wanted(parts) {
 			continue
 		}
@@ -146,7 +148,7 @@ func (r *reading) text(i int, s *source, buf []byte) ([]byte, error) {
 		r.m.drop(i) // the group was removed; it may have been made again
 	}
 	if r.dirs == nil {
-		r.dirs = r.m.layout.dirs(r.path)
+		r.dirs = r.layout.dirs(r.path)
 	}
 	path := r.dirs(s.controller) + "/" + s.file
 	fd, err := open(path)
