@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -20,7 +21,12 @@ import (
 	"github.com/varve-cri/varve/imagestore/reference"
 )
 
-var quick = Limits{Attempts: 2, Backoff: time.Millisecond, StallWindow: 50 * time.Millisecond, StallBytes: 100}
+// quick are limits by which errors cost little time, and a server in a process that has
+// to wait for its turn is not taken for one that hangs.
+var quick = Limits{
+	Attempts: 2, Backoff: time.Millisecond, StallWindow: time.Minute, StallBytes: 100,
+	Header: time.Minute, MirrorHeader: time.Minute, Share: time.Minute,
+}
 
 func repository(t *testing.T, rules Rules, name string, a *Auth) *Repository {
 	t.Helper()
@@ -134,24 +140,27 @@ func (s *trickle) Close() error { close(s.done); return nil }
 
 // containerd#11650: a trickle is not progress; a slow reader is not a slow network.
 func TestPaced(t *testing.T) {
-	slow := newPaced(&trickle{5 * time.Millisecond, 1000, make(chan struct{})}, quick)
-	if _, err := io.Copy(io.Discard, slow); !errors.Is(err, errStalled) {
-		t.Errorf("a trickle: %v", err)
-	}
-	hung := newPaced(&trickle{time.Hour, 1, make(chan struct{})}, quick)
-	begun := time.Now()
-	if _, err := io.Copy(io.Discard, hung); !errors.Is(err, errStalled) || time.Since(begun) > 5*time.Second {
-		t.Errorf("a silence: %v", err)
-	}
-	fast := newPaced(&trickle{0, 200, make(chan struct{})}, quick)
-	for i := range 200 {
-		if i%50 == 0 {
-			time.Sleep(60 * time.Millisecond) // the disk is slow
+	limits := Limits{StallWindow: 50 * time.Millisecond, StallBytes: 100}
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		for name, body := range map[string]*trickle{"a trickle": {5 * time.Millisecond, 1000, make(chan struct{})}, "a silence": {time.Hour, 1, make(chan struct{})}} {
+			if _, err := io.Copy(io.Discard, newPaced(body, limits)); !errors.Is(err, errStalled) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
-		if _, err := fast.Read(make([]byte, 9)); err != nil {
-			t.Fatalf("byte %d: %v", i, err)
+		if took := time.Since(begun); took > 2*limits.StallWindow+5*time.Millisecond {
+			t.Errorf("both ended after %v", took)
 		}
-	}
+		fast := newPaced(&trickle{0, 200, make(chan struct{})}, limits)
+		for i := range 200 {
+			if i%50 == 0 {
+				time.Sleep(60 * time.Millisecond) // the disk is slow
+			}
+			if _, err := fast.Read(make([]byte, 9)); err != nil {
+				t.Fatalf("byte %d: %v", i, err)
+			}
+		}
+	})
 }
 
 // A host without ranges sends all again, and what is here already is skipped.
@@ -205,16 +214,17 @@ func TestAuthHidesSecrets(t *testing.T) {
 }
 
 func TestCancelDuringBackoff(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "20")
-		w.WriteHeader(http.StatusTooManyRequests)
-	}))
-	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	begun := time.Now()
-	_, err := repository(t, Mirror(server.URL), "a/b", nil).Manifest(ctx, "x")
-	if fault.KindOf(err) != fault.Canceled || time.Since(begun) > 5*time.Second {
-		t.Errorf("%v after %v", err, time.Since(begun))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		busy := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "20")
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		_, err := inBubble(t, quick, busy).Manifest(ctx, "x")
+		if took := time.Since(begun); fault.KindOf(err) != fault.Canceled || took != 50*time.Millisecond {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }

@@ -61,7 +61,7 @@ func FuzzAnswers(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	limits := Limits{Attempts: 2, Backoff: time.Microsecond, RetryAfter: time.Millisecond, StallWindow: time.Second, StallBytes: 1}
+	limits := Limits{Attempts: 2, Backoff: time.Microsecond, RetryAfter: time.Millisecond, StallWindow: time.Minute, StallBytes: 1}
 	f.Fuzz(func(t *testing.T, status int, challenge, retry, contentRange, other string, body []byte) {
 		h := http.Header{"Www-Authenticate": {challenge}, "Retry-After": {retry}, "Content-Range": {contentRange},
 			"Docker-Content-Digest": {other}, "Content-Type": {other}, "Location": {other}, "Content-Length": {other}, "Content-Encoding": {other}, "Accept-Ranges": {"bytes"}}
@@ -75,7 +75,7 @@ func FuzzAnswers(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		want := digest.FromBytes(body)
 		m, err := r.Manifest(ctx, "latest")

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -28,13 +29,6 @@ func randomBytes(n int) []byte {
 	chacha := rand.NewChaCha8([32]byte{})
 	_, _ = chacha.Read(b)
 	return b
-}
-
-// steady are limits for a machine that has other things to do.
-func steady() Limits {
-	l := quick
-	l.StallWindow = 10 * time.Second
-	return l
 }
 
 // blobServer serves one blob as well as a server can, and counts.
@@ -165,7 +159,7 @@ func TestLies(t *testing.T) {
 				}
 				return true
 			}
-			body, err := mirrors(t, steady(), serve(t, b)).Blob(t.Context(), b.descriptor())
+			body, err := mirrors(t, quick, serve(t, b)).Blob(t.Context(), b.descriptor())
 			if err == nil {
 				defer body.Close()
 				var got []byte
@@ -198,7 +192,7 @@ func TestResetAtEveryNBytes(t *testing.T) {
 		abort(w)
 		return true
 	}
-	body, err := mirrors(t, steady(), serve(t, b)).Blob(t.Context(), b.descriptor())
+	body, err := mirrors(t, quick, serve(t, b)).Blob(t.Context(), b.descriptor())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,39 +205,40 @@ func TestResetAtEveryNBytes(t *testing.T) {
 // A mirror that stalls in the middle, or lies about the size, is left for the next
 // one, from the byte where it stopped.
 func TestNextMirrorGoesOn(t *testing.T) {
-	good := &blobServer{content: randomBytes(200_000)}
-	sick := &blobServer{content: good.content}
-	sick.before = func(w http.ResponseWriter, q *http.Request, _ int32) bool {
-		w.Header().Set("Content-Length", fmt.Sprint(len(sick.content)))
-		_, _ = w.Write(sick.content[:50_000])
-		_ = http.NewResponseController(w).Flush()
-		<-q.Context().Done()
-		return true
-	}
-	other := &blobServer{content: randomBytes(100)}
-	var from atomic.Int64
-	good.before = func(_ http.ResponseWriter, q *http.Request, _ int32) bool {
-		first, _ := rangeOf(q, len(good.content))
-		from.Store(int64(first))
-		return false
-	}
-	l := steady()
-	l.StallWindow = time.Second
-	body, err := mirrors(t, l, serve(t, other), serve(t, sick), serve(t, good)).Blob(t.Context(), good.descriptor())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer body.Close()
-	if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, good.content) || from.Load() != 50_000 || sick.requests.Load() != 1 {
-		t.Errorf("%d bytes, %v; the good one was asked from %d, the sick one %d times", len(got), err, from.Load(), sick.requests.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		good := &blobServer{content: randomBytes(200_000)}
+		sick := &blobServer{content: good.content}
+		sick.before = func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+			w.Header().Set("Content-Length", fmt.Sprint(len(sick.content)))
+			_, _ = w.Write(sick.content[:50_000])
+			<-q.Context().Done()
+			return true
+		}
+		other := &blobServer{content: randomBytes(100)}
+		var from atomic.Int64
+		good.before = func(_ http.ResponseWriter, q *http.Request, _ int32) bool {
+			first, _ := rangeOf(q, len(good.content))
+			from.Store(int64(first))
+			return false
+		}
+		l := quick
+		l.StallWindow = time.Second
+		body, err := inBubble(t, l, other, sick, good).Blob(t.Context(), good.descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, good.content) || from.Load() != 50_000 || sick.requests.Load() != 1 {
+			t.Errorf("%d bytes, %v; the good one was asked from %d, the sick one %d times", len(got), err, from.Load(), sick.requests.Load())
+		}
+	})
 }
 
 // Two registries disagree: after the digest has told, the other one is asked.
 func TestDistrust(t *testing.T) {
 	good := &blobServer{content: randomBytes(1000)}
 	bad := &blobServer{content: randomBytes(1001)[1:]}
-	r := mirrors(t, steady(), serve(t, bad), serve(t, good))
+	r := mirrors(t, quick, serve(t, bad), serve(t, good))
 	read := func() []byte {
 		t.Helper()
 		body, err := r.Blob(t.Context(), good.descriptor())
@@ -263,14 +258,14 @@ func TestDistrust(t *testing.T) {
 	if r.Distrust(good.descriptor()) || !bytes.Equal(read(), good.content) {
 		t.Error("the last host is not asked any more")
 	}
-	if got, err := mirrors(t, steady(), serve(t, bad), serve(t, good)).Small(t.Context(), good.descriptor()); err != nil || !bytes.Equal(got, good.content) {
+	if got, err := mirrors(t, quick, serve(t, bad), serve(t, good)).Small(t.Context(), good.descriptor()); err != nil || !bytes.Equal(got, good.content) {
 		t.Errorf("a small blob: %v", err)
 	}
 }
 
 // wideLimits make a transfer wide after little time.
 func wideLimits() Limits {
-	l := steady()
+	l := quick
 	l.WideBytes, l.WideAfter, l.PartBytes = 100_000, 20*time.Millisecond, 64<<10
 	return l
 }
@@ -284,8 +279,9 @@ func throttled(w http.ResponseWriter, body []byte, rate int) {
 			return
 		}
 		_ = http.NewResponseController(w).Flush()
-		body = body[n:]
-		time.Sleep(tick)
+		if body = body[n:]; len(body) > 0 {
+			time.Sleep(tick)
+		}
 	}
 }
 
@@ -304,55 +300,82 @@ func slowly(b *blobServer, rate int, say string) func(http.ResponseWriter, *http
 	}
 }
 
+// A host that is slow on each connection is asked on several.
 func TestWide(t *testing.T) {
+	content := randomBytes(2 << 20)
+	for name, c := range map[string]struct {
+		streams           int
+		most              int32         // connections at a time; the first may not be closed yet
+		quickest, slowest time.Duration // in all
+	}{
+		"one connection": {-1, 1, time.Second, 1100 * time.Millisecond},
+		"several":        {4, 5, 250 * time.Millisecond, 350 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &blobServer{content: content}
+				slow := slowly(b, 2<<20, "bytes")
+				var mu sync.Mutex
+				most := int32(0)
+				b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
+					time.Sleep(time.Nanosecond) // by then all have ended that end at this moment
+					mu.Lock()
+					most = max(most, b.now.Load())
+					mu.Unlock()
+					return slow(w, q, n)
+				}
+				l := wideLimits()
+				l.Streams = c.streams
+				begun := time.Now()
+				body, err := inBubble(t, l, b).Blob(t.Context(), b.descriptor())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer body.Close()
+				if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+				if took := time.Since(begun); most > c.most || c.most > 1 && most < 4 || took < c.quickest || took > c.slowest {
+					t.Errorf("%d connections, %v", most, took)
+				}
+			})
+		})
+	}
+}
+
+// A host that is fast, or that does not speak of ranges, sees one plain request; and
+// nothing is left of it.
+func TestNarrow(t *testing.T) {
 	before := runtime.NumGoroutine()
 	content := randomBytes(2 << 20)
-	read := func(b *blobServer, l Limits) time.Duration {
-		t.Helper()
-		begun := time.Now()
-		server := httptest.NewServer(b)
-		defer server.Close()
-		defer server.CloseClientConnections()
-		body, err := mirrors(t, l, server).Blob(t.Context(), b.descriptor())
+	fast, silent := &blobServer{content: content}, &blobServer{content: content}
+	silent.before = slowly(silent, 8<<20, "none")
+	far := wideLimits()
+	far.WideAfter = time.Minute
+	for name, c := range map[string]struct {
+		host   *blobServer
+		limits Limits
+	}{"fast": {fast, far}, "without ranges": {silent, wideLimits()}} {
+		server := httptest.NewServer(c.host)
+		body, err := mirrors(t, c.limits, server).Blob(t.Context(), c.host.descriptor())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer body.Close()
 		if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, content) {
-			t.Errorf("%d bytes, %v", len(got), err)
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
-		return time.Since(begun)
-	}
-	slow := func() *blobServer {
-		b := &blobServer{content: content}
-		b.before = slowly(b, 2<<20, "bytes")
-		return b
-	}
-	one, four, fast := slow(), slow(), &blobServer{content: content}
-	narrow := wideLimits()
-	narrow.Streams = -1
-	single := read(one, narrow)
-	several := read(four, wideLimits())
-	read(fast, Limits{WideBytes: 100_000})
-	if one.most.Load() != 1 || four.most.Load() < 3 || four.most.Load() > 5 || // the first may not have ended yet
-		several >= single {
-		t.Errorf("one connection %v, %d connections %v", single, four.most.Load(), several)
-	}
-	if fast.requests.Load() != 1 || fast.ranged.Load() != 0 {
-		t.Errorf("a fast host saw %d requests", fast.requests.Load())
-	}
-	silent := slow()
-	silent.before = slowly(silent, 8<<20, "none")
-	if read(silent, wideLimits()); silent.requests.Load() != 1 {
-		t.Errorf("a host that does not speak of ranges saw %d requests", silent.requests.Load())
-	}
-	for range 100 {
-		if runtime.NumGoroutine() <= before {
-			return
+		body.Close()
+		server.CloseClientConnections()
+		server.Close()
+		if c.host.requests.Load() != 1 || c.host.ranged.Load() != 0 {
+			t.Errorf("a host that is %s saw %d requests", name, c.host.requests.Load())
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+	}
 }
 
 // What is fetched ahead of a reader that waits is bounded.
@@ -362,7 +385,7 @@ func TestWideMemory(t *testing.T) {
 	b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
 		return q.Header.Get("Range") == "" && slow(w, q, n)
 	}
-	l := steady()
+	l := quick
 	l.WideAfter = 20 * time.Millisecond
 	body, err := mirrors(t, l, serve(t, b)).Blob(t.Context(), b.descriptor())
 	if err != nil {
@@ -396,6 +419,7 @@ func TestWideMemory(t *testing.T) {
 // Whatever goes wrong with the parts, the bytes come in order and once.
 func TestWideFaults(t *testing.T) {
 	content := randomBytes(1 << 20)
+	var asked sync.Map // ranges
 	for name, fault := range map[string]func(w http.ResponseWriter, q *http.Request, n int32) bool{
 		"ranges are ignored": func(w http.ResponseWriter, _ *http.Request, _ int32) bool {
 			_, _ = w.Write(content)
@@ -407,11 +431,12 @@ func TestWideFaults(t *testing.T) {
 			_, _ = w.Write(content)
 			return true
 		},
-		"every other part is refused": func(w http.ResponseWriter, _ *http.Request, n int32) bool {
-			if n%2 == 0 {
+		"every part is refused once": func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+			_, again := asked.LoadOrStore(q.Header.Get("Range"), true)
+			if !again {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
-			return n%2 == 0
+			return !again
 		},
 		"a part is gone": func(w http.ResponseWriter, _ *http.Request, n int32) bool {
 			if n == 5 {
@@ -430,66 +455,74 @@ func TestWideFaults(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := &blobServer{content: content}
-			slow := slowly(b, 2<<20, "bytes")
-			b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
-				if q.Header.Get("Range") != "" && fault(w, q, n) {
-					return true
+			synctest.Test(t, func(t *testing.T) {
+				b := &blobServer{content: content}
+				slow := slowly(b, 2<<20, "bytes")
+				b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
+					if q.Header.Get("Range") != "" && fault(w, q, n) {
+						return true
+					}
+					return slow(w, q, n)
 				}
-				return slow(w, q, n)
-			}
-			body, err := mirrors(t, wideLimits(), serve(t, b)).Blob(t.Context(), b.descriptor())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer body.Close()
-			if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, content) || b.ranged.Load() == 0 {
-				t.Errorf("%d bytes, %v, %d ranges", len(got), err, b.ranged.Load())
-			}
+				body, err := inBubble(t, wideLimits(), b).Blob(t.Context(), b.descriptor())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer body.Close()
+				if got, err := io.ReadAll(body); err != nil || !bytes.Equal(got, content) || b.ranged.Load() == 0 {
+					t.Errorf("%d bytes, %v, %d ranges", len(got), err, b.ranged.Load())
+				}
+			})
 		})
 	}
 }
 
-// A cancel is the end of every connection, at once.
+// A cancel is the end of every connection: none of these ends by itself.
 func TestCancelClosesConnections(t *testing.T) {
-	for _, l := range []Limits{steady(), wideLimits()} {
+	for name, c := range map[string]struct {
+		limits Limits
+		open   int32 // at least
+	}{"one": {quick, 1}, "several": {wideLimits(), 3}} {
 		b := &blobServer{content: randomBytes(4 << 20)}
-		slow := slowly(b, 1<<20, "bytes")
-		gone := make(chan time.Time, 9)
-		b.before = func(w http.ResponseWriter, q *http.Request, n int32) bool {
-			// Only the end of a request that goes on.
-			stop := context.AfterFunc(q.Context(), func() { gone <- time.Now() })
-			defer stop()
-			return slow(w, q, n)
+		b.before = func(w http.ResponseWriter, q *http.Request, _ int32) bool {
+			first, last := rangeOf(q, len(b.content))
+			w.Header().Set("Accept-Ranges", "bytes")
+			w.Header().Set("Content-Length", fmt.Sprint(last-first+1))
+			if q.Header.Get("Range") != "" {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(b.content)))
+				w.WriteHeader(http.StatusPartialContent)
+			}
+			for at := first; at < last && q.Context().Err() == nil; at++ { // for hours
+				_, _ = w.Write(b.content[at : at+1])
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(5 * time.Millisecond)
+			}
+			return true
 		}
-		server := serve(t, b)
 		ctx, cancel := context.WithCancel(t.Context())
-		body, err := mirrors(t, l, server).Blob(ctx, b.descriptor())
+		body, err := mirrors(t, c.limits, serve(t, b)).Blob(ctx, b.descriptor())
 		if err != nil {
 			t.Fatal(err)
 		}
-		var canceled time.Time
-		var open int32
-		time.AfterFunc(200*time.Millisecond, func() { canceled, open = time.Now(), b.now.Load(); cancel() })
-		_, err = io.Copy(io.Discard, body)
-		if fault.KindOf(err) != fault.Canceled || !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
+		ended := make(chan error, 1)
+		go func() { _, err := io.Copy(io.Discard, body); ended <- err }()
+		await(t, name+": all connections", func() bool { return b.now.Load() >= c.open })
+		cancel()
+		if err := <-ended; fault.KindOf(err) != fault.Canceled || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
 		}
-		for range open {
-			select {
-			case at := <-gone:
-				// A few ms on a quiet machine.
-				if took := at.Sub(canceled); took > time.Second {
-					t.Errorf("a connection lived on for %v", took)
-				} else {
-					t.Logf("ended after %v", took)
-				}
-			case <-time.After(5 * time.Second):
-				t.Fatal("a connection lives on")
-			}
-		}
+		await(t, name+": the end of all connections", func() bool { return b.now.Load() == 0 })
 		body.Close()
+	}
+}
+
+// await waits for a condition.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: it did not come to be", what)
+		}
 	}
 }
 
@@ -555,7 +588,7 @@ func TestMischief(t *testing.T) {
 				dice := rand.New(rand.NewPCG(seed, 7))
 				die := func(n int) int { mu.Lock(); defer mu.Unlock(); return dice.IntN(n) }
 				b := &blobServer{content: content, before: mischief(content, die)}
-				l := steady()
+				l := quick
 				l.WideBytes, l.WideAfter, l.PartBytes, l.Attempts = 50_000, time.Millisecond, 16<<10, 4
 				from := int64(0)
 				if seed%2 == 0 {
@@ -606,7 +639,7 @@ func TestHTTP2(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	c, err := New(Config{Rules: Rules{"*": {Endpoints: []Endpoint{{URL: server.URL, SkipVerify: true}}}}, Limits: steady()})
+	c, err := New(Config{Rules: Rules{"*": {Endpoints: []Endpoint{{URL: server.URL, SkipVerify: true}}}}, Limits: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -633,21 +666,23 @@ func TestHTTP2(t *testing.T) {
 
 // Both forms of Retry-After are waited for, on mirrors not: the next host is there.
 func TestRateLimitedMirror(t *testing.T) {
-	good, limited := &blobServer{content: randomBytes(100)}, &blobServer{}
-	limited.before = func(w http.ResponseWriter, _ *http.Request, _ int32) bool {
-		w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
-		w.WriteHeader(http.StatusTooManyRequests)
-		return true
-	}
-	begun := time.Now()
-	_, err := mirrors(t, steady(), serve(t, limited), serve(t, good)).Small(t.Context(), good.descriptor())
-	if err != nil || time.Since(begun) > 2*time.Second || limited.requests.Load() != 1 {
-		t.Errorf("%v after %v and %d requests", err, time.Since(begun), limited.requests.Load())
-	}
-	_, err = mirrors(t, steady(), serve(t, limited)).Small(t.Context(), good.descriptor())
-	if fault.KindOf(err) != fault.RateLimited || !strings.Contains(err.Error(), "429") {
-		t.Errorf("%v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		good, limited := &blobServer{content: randomBytes(100)}, &blobServer{}
+		limited.before = func(w http.ResponseWriter, _ *http.Request, _ int32) bool {
+			w.Header().Set("Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusTooManyRequests)
+			return true
+		}
+		begun := time.Now()
+		_, err := inBubble(t, quick, limited, good).Small(t.Context(), good.descriptor())
+		if took := time.Since(begun); err != nil || took > 0 || limited.requests.Load() != 1 {
+			t.Errorf("%v after %v and %d requests", err, took, limited.requests.Load())
+		}
+		_, err = inBubble(t, quick, limited).Small(t.Context(), good.descriptor())
+		if fault.KindOf(err) != fault.RateLimited || !strings.Contains(err.Error(), "429") {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 // BenchmarkBlob is a transfer over loopback beside the least that one can cost.
