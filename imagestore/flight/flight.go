@@ -91,5 +91,15 @@ func (g *Group[T]) dropLocked(key string, w *work[T]) {
 	}
 }
 
+// Callers is how many wait for work at the moment.
+func (g *Group[T]) Callers() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.running {
+		n += w.callers
+	}
+	return n
+}
+
 // Wait returns when all work has ended.
 func (g *Group[T]) Wait() { g.all.Wait() }

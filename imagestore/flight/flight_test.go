@@ -40,9 +40,15 @@ func TestOneRunForManyCallers(t *testing.T) {
 		}
 		defer g.leave("k", w)
 	}
+	if n := g.Callers(); n != 10 {
+		t.Errorf("%d callers", n)
+	}
 	close(release)
 	wg.Wait()
 	g.Wait()
+	if n := g.Callers(); n != 0 {
+		t.Errorf("%d callers of nothing", n)
+	}
 	if runs.Load() != 1 {
 		t.Errorf("%d runs", runs.Load())
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/varve-cri/varve/imagestore/fault"
@@ -26,55 +27,57 @@ func made(ctx context.Context, p *Pull, i int, key, content string) error {
 }
 
 func TestLifeOfAPull(t *testing.T) {
-	s := New()
-	p := s.Begin("registry.test/a:1", "linux/arm64")
-	if got := p.State(); got.Stage != Resolving || got.Reference != "registry.test/a:1" || got.Platform != "linux/arm64" || len(got.Layers) != 0 {
-		t.Errorf("at the beginning: %+v", got)
-	}
-	p.Stage(Config)
-	Retried(p.Context(t.Context()), errors.New("502"))
-	p.Layers([]Blob{{"sha256:a", 5}, {"sha256:b", 3}})
-	ctx, leave := p.Join(t.Context(), 0, "a")
-	ctx, w := Begin(ctx)
-	if got := p.State(); got.Stage != Layers || got.Total != 8 || got.Layers[0].Stage != LayerWaiting {
-		t.Errorf("at its layers: %+v", got)
-	}
-	r := w.Unpacking(w.Fetching(io.NopCloser(strings.NewReader("hello"))))
-	_, _ = io.ReadFull(r, make([]byte, 4))
-	Resumed(ctx, errors.New("reset"))
-	if got := p.State(); got.Trouble != "502" || got.Layers[0].Trouble != "reset" || got.Fetched != 4 || got.Layers[0].Stage != LayerFetching || got.Layers[0].Unpacked != 4 || got.Resumes != 1 || got.Retries != 1 {
-		t.Errorf("half-way: %+v", got)
-	}
-	_, _ = io.ReadAll(r)
-	if got := p.State().Layers[0].Stage; got != LayerUnpacking {
-		t.Errorf("after the blob's end: %s", got)
-	}
-	w.Stage(LayerSyncing)
-	w.End(nil)
-	leave(nil)
-	if err := made(t.Context(), p, 1, "b", "abc"); err != nil {
-		t.Fatal(err)
-	}
-	p.Stage(Commit)
-	p.End("sha256:image", nil)
-	p.End("", errors.New("an end is the end"))
-	p.Stage(Layers)
-	all := s.List()
-	if len(all) != 1 || all[0].Stage != Done || all[0].Image != "sha256:image" || all[0].Fetched != 8 || all[0].Ended == nil || all[0].Rate != 0 {
-		t.Errorf("at the end: %+v", all)
-	}
-	for _, l := range all[0].Layers {
-		if l.Stage != LayerDone || l.Fetched != l.Total || l.Shared {
-			t.Errorf("layer at the end: %+v", l)
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		p := s.Begin("registry.test/a:1", "linux/arm64")
+		if got := p.State(); got.Stage != Resolving || got.Reference != "registry.test/a:1" || got.Platform != "linux/arm64" || len(got.Layers) != 0 {
+			t.Errorf("at the beginning: %+v", got)
 		}
-	}
-	if len(s.transfers) != 0 || len(s.working) != 0 || len(s.running) != 0 {
-		t.Errorf("left: %v %v %v", s.transfers, s.working, s.running)
-	}
-	got := s.Totals()
-	if got.Results["done"] != 1 || got.Fetched != 8 || got.Unpacked != 8 || got.Retries != 1 || got.Resumes != 1 || got.Running != 0 || got.Seconds[0] != 1 {
-		t.Errorf("totals: %+v", got)
-	}
+		p.Stage(Config)
+		Retried(p.Context(t.Context()), errors.New("502"))
+		p.Layers([]Blob{{"sha256:a", 5}, {"sha256:b", 3}})
+		ctx, leave := p.Join(t.Context(), 0, "a")
+		ctx, w := Begin(ctx)
+		if got := p.State(); got.Stage != Layers || got.Total != 8 || got.Layers[0].Stage != LayerWaiting {
+			t.Errorf("at its layers: %+v", got)
+		}
+		r := w.Unpacking(w.Fetching(io.NopCloser(strings.NewReader("hello"))))
+		_, _ = io.ReadFull(r, make([]byte, 4))
+		Resumed(ctx, errors.New("reset"))
+		if got := p.State(); got.Trouble != "502" || got.Layers[0].Trouble != "reset" || got.Fetched != 4 || got.Layers[0].Stage != LayerFetching || got.Layers[0].Unpacked != 4 || got.Resumes != 1 || got.Retries != 1 {
+			t.Errorf("half-way: %+v", got)
+		}
+		_, _ = io.ReadAll(r)
+		if got := p.State().Layers[0].Stage; got != LayerUnpacking {
+			t.Errorf("after the blob's end: %s", got)
+		}
+		w.Stage(LayerSyncing)
+		w.End(nil)
+		leave(nil)
+		if err := made(t.Context(), p, 1, "b", "abc"); err != nil {
+			t.Fatal(err)
+		}
+		p.Stage(Commit)
+		p.End("sha256:image", nil)
+		p.End("", errors.New("an end is the end"))
+		p.Stage(Layers)
+		all := s.List()
+		if len(all) != 1 || all[0].Stage != Done || all[0].Image != "sha256:image" || all[0].Fetched != 8 || all[0].Ended == nil || all[0].Rate != 0 {
+			t.Errorf("at the end: %+v", all)
+		}
+		for _, l := range all[0].Layers {
+			if l.Stage != LayerDone || l.Fetched != l.Total || l.Shared {
+				t.Errorf("layer at the end: %+v", l)
+			}
+		}
+		if len(s.transfers) != 0 || len(s.working) != 0 || len(s.running) != 0 {
+			t.Errorf("left: %v %v %v", s.transfers, s.working, s.running)
+		}
+		got := s.Totals()
+		if got.Results["done"] != 1 || got.Fetched != 8 || got.Unpacked != 8 || got.Retries != 1 || got.Resumes != 1 || got.Running != 0 || got.Seconds[0] != 1 {
+			t.Errorf("totals: %+v", got)
+		}
+	})
 }
 
 func TestFailureNamesItsKind(t *testing.T) {
@@ -237,92 +240,98 @@ func TestRate(t *testing.T) {
 
 // A watcher that is slow misses states, holds no one up, and gets every end.
 func TestSlowWatcher(t *testing.T) {
-	s := New()
-	w := s.Watch()
-	defer w.Close()
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 10 {
-				p := s.Begin("a", "")
-				p.Layers([]Blob{{"sha256:x", 4}})
-				if err := made(t.Context(), p, 0, "own "+p.ID(), "four"); err != nil {
-					t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		w := s.Watch()
+		defer w.Close()
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for range 10 {
+					p := s.Begin("a", "")
+					p.Layers([]Blob{{"sha256:x", 4}})
+					if err := made(t.Context(), p, 0, "own "+p.ID(), "four"); err != nil {
+						t.Error(err)
+					}
+					p.End("sha256:x", nil)
 				}
-				p.End("sha256:x", nil)
-			}
-		})
-	}
-	wg.Wait() // nothing was read from the watch
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	ended := map[string]bool{}
-	for len(ended) < 80 {
-		states, err := w.Next(ctx)
-		if err != nil {
-			t.Fatalf("after %d of 80: %v", len(ended), err)
+			})
 		}
-		for _, got := range states {
-			if got.Stage != Done || ended[got.ID] {
-				t.Errorf("%+v", got)
+		wg.Wait() // nothing was read from the watch
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		ended := map[string]bool{}
+		for len(ended) < 80 {
+			states, err := w.Next(ctx)
+			if err != nil {
+				t.Fatalf("after %d of 80: %v", len(ended), err)
 			}
-			ended[got.ID] = true
+			for _, got := range states {
+				if got.Stage != Done || ended[got.ID] {
+					t.Errorf("%+v", got)
+				}
+				ended[got.ID] = true
+			}
 		}
-	}
-	if len(w.counted) != 0 || len(w.dirty) != 0 {
-		t.Errorf("the watch keeps %d and %d", len(w.counted), len(w.dirty))
-	}
+		if len(w.counted) != 0 || len(w.dirty) != 0 {
+			t.Errorf("the watch keeps %d and %d", len(w.counted), len(w.dirty))
+		}
+	})
 }
 
 func TestWatchOfOnePull(t *testing.T) {
-	s := New()
-	p := s.Begin("a", "")
-	s.Begin("another", "")
-	w := p.Watch()
-	defer w.Close()
-	go func() {
-		p.Layers([]Blob{{"sha256:x", 4}})
-		ctx, leave := p.Join(context.Background(), 0, "x")
-		_, work := Begin(ctx)
-		blob := work.Fetching(io.NopCloser(strings.NewReader("four")))
-		for range 4 { // bytes alone, which ring no bell
-			_, _ = io.ReadFull(blob, make([]byte, 1))
-			time.Sleep(longest)
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		p := s.Begin("a", "")
+		s.Begin("another", "")
+		w := p.Watch()
+		defer w.Close()
+		go func() {
+			p.Layers([]Blob{{"sha256:x", 4}})
+			ctx, leave := p.Join(context.Background(), 0, "x")
+			_, work := Begin(ctx)
+			blob := work.Fetching(io.NopCloser(strings.NewReader("four")))
+			for range 4 { // bytes alone, which ring no bell
+				_, _ = io.ReadFull(blob, make([]byte, 1))
+				time.Sleep(longest)
+			}
+			work.End(nil)
+			leave(nil)
+			p.End("sha256:x", nil)
+		}()
+		var last State
+		seen := map[int64]bool{}
+		for {
+			states, err := w.Next(t.Context())
+			if err == io.EOF {
+				break
+			}
+			if err != nil || len(states) != 1 || states[0].Reference != "a" {
+				t.Fatalf("%+v, %v", states, err)
+			}
+			last = states[0]
+			seen[last.Fetched] = true
 		}
-		work.End(nil)
-		leave(nil)
-		p.End("sha256:x", nil)
-	}()
-	var last State
-	seen := map[int64]bool{}
-	for {
-		states, err := w.Next(t.Context())
-		if err == io.EOF {
-			break
+		if last.Stage != Done || last.Fetched != 4 || len(seen) < 3 {
+			t.Errorf("last %+v, seen %v", last, seen)
 		}
-		if err != nil || len(states) != 1 || states[0].Reference != "a" {
-			t.Fatalf("%+v, %v", states, err)
-		}
-		last = states[0]
-		seen[last.Fetched] = true
-	}
-	if last.Stage != Done || last.Fetched != 4 || len(seen) < 3 {
-		t.Errorf("last %+v, seen %v", last, seen)
-	}
+	})
 }
 
 func TestWatchEnds(t *testing.T) {
-	s := New()
-	w := s.Watch()
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(20*time.Millisecond, cancel)
-	if _, err := w.Next(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	w.Close()
-	if len(s.watches) != 0 {
-		t.Error("a closed watch is kept")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		w := s.Watch()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		if _, err := w.Next(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		w.Close()
+		if len(s.watches) != 0 {
+			t.Error("a closed watch is kept")
+		}
+	})
 }
 
 func TestNothingToCount(t *testing.T) {

@@ -46,7 +46,8 @@ func TestKeeperLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := namespaces(t)
+	// Threads of tests before this one may still be ending.
+	awaitOneNamespace(t)
 	d, err := newKept(scratch, over)
 	if err != nil {
 		t.Fatal(err)
@@ -76,13 +77,18 @@ func TestKeeperLeavesNothing(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for range 100 { // a thread's end is not its goroutine's
-		if namespaces(t) == before {
-			return
+	awaitOneNamespace(t)
+}
+
+// awaitOneNamespace waits until all threads are in one mount namespace: a thread's end
+// is not its goroutine's.
+func awaitOneNamespace(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); namespaces(t) != 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d mount namespaces", namespaces(t))
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%d mount namespaces, %d before", namespaces(t), before)
 }
 
 // namespaces counts the mount namespaces that this process's threads are in.
