@@ -184,7 +184,8 @@ func (d *Disk) Position() (int64, error) {
 	return st.Size(), nil
 }
 
-// Log gives what was logged so far.
+// Log gives what was logged so far. A record that is being written at the moment is
+// not there yet.
 func (d *Disk) Log() (*Log, error) {
 	size, err := d.Position()
 	if err != nil {
@@ -194,7 +195,7 @@ func (d *Disk) Log() (*Log, error) {
 	if _, err := d.log.ReadAt(b, 0); err != nil {
 		return nil, err
 	}
-	return parseLog(d.base, b)
+	return parseLog(d.base, b[:whole(b)])
 }
 
 // Content gives what the disk holds now.
@@ -230,7 +231,7 @@ func (d *Disk) Close() error {
 		select {
 		case err := <-ended:
 			errs = append(errs, err)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			errs = append(errs, errors.New("the recorder goes on"), d.server.Process.Kill())
 		}
 	}

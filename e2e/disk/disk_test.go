@@ -122,6 +122,12 @@ func TestFailures(t *testing.T) {
 	if _, err := parseLog(nil, append(record{kind: written, size: 9}.header(), 0)); err == nil {
 		t.Error("half a record was read")
 	}
+	log := append(record{kind: written, size: 3}.header(), "abc"...)
+	for n := range len(log) {
+		if got := whole(append(bytes.Clone(log), log[:n]...)); got != len(log) {
+			t.Errorf("%d bytes of a record behind a whole one: %d are whole", n, got)
+		}
+	}
 	if _, err := Format(4096); err == nil {
 		t.Error("a file system fits into a page")
 	}

@@ -57,6 +57,19 @@ func parseLog(base, b []byte) (*Log, error) {
 	return l, nil
 }
 
+// whole is how many bytes of a log its whole records take.
+func whole(b []byte) int {
+	at := 0
+	for len(b)-at >= recordHeader {
+		next := at + recordHeader + int(le.Uint32(b[at+4:]))
+		if next > len(b) {
+			break
+		}
+		at = next
+	}
+	return at
+}
+
 // Cut is one moment at which the power goes.
 type Cut struct {
 	Name string

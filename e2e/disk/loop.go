@@ -52,11 +52,10 @@ func detached(loop *os.File) error {
 	if err := loop.Close(); err != nil {
 		return err
 	}
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Lstat("/sys/block/" + name + "/loop/backing_file"); err != nil {
 			return nil
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	return fmt.Errorf("%s is still in use", name)
 }
