@@ -29,7 +29,7 @@ func refusedWith(t *testing.T, s *Store, ref string, opt PullOptions, want Kind,
 	t.Helper()
 	settled(t, s)
 	before := contents(s)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := s.Pull(ctx, ref, opt)
 	told := (*PullError)(nil)

@@ -52,7 +52,7 @@ func TestRace(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			r := newRace(t, format, seed)
-			for end := time.Now().Add(span / time.Duration(len(raceFormats))); time.Now().Before(end) && !t.Failed(); {
+			for begun := time.Now(); r.goesOn(time.Since(begun), span/time.Duration(len(raceFormats))) && !t.Failed(); {
 				r.round()
 			}
 			if r.answers == 0 || r.checks == 0 {
@@ -72,6 +72,12 @@ type race struct {
 	history *history
 
 	rounds, answers, cut, containers, checks int
+}
+
+// goesOn tells whether there is time for another round, which on a busy machine there
+// is until something has been looked at.
+func (r *race) goesOn(took, span time.Duration) bool {
+	return took < span || (r.answers == 0 || r.checks == 0) && took < 2*time.Minute
 }
 
 func newRace(t *testing.T, format string, seed uint64) *race {
@@ -168,6 +174,7 @@ func (r *race) round() {
 		return
 	}
 	cfg := raceConfig(&r.setup)
+	cfg.Network = quick // with the patience that only the workers lack
 	cfg.Report = func(m string) { r.t.Errorf("the store reports: %s", m) }
 	s, err := Open(cfg)
 	if err != nil {
@@ -224,9 +231,15 @@ func (r *race) work() {
 		r.t.Fatal(err)
 	}
 	in.Close()
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	// It lives from its first word on, because to begin may take long; now and then
+	// it is killed while it begins.
+	opening := 20 * time.Second
+	if r.rnd.IntN(8) == 0 {
+		opening, patience = time.Duration(r.rnd.IntN(300))*time.Millisecond, time.Millisecond
+	}
+	timer := time.AfterFunc(opening, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
-	r.listen(out)
+	r.listen(out, func() { timer.Reset(patience) })
 	out.Close()
 	err = cmd.Wait()
 	r.cut += len(r.history.open)
@@ -236,13 +249,16 @@ func (r *race) work() {
 	}
 }
 
-// listen reads what the worker says until it is dead.
-func (r *race) listen(out io.Reader) {
+// listen reads what the worker says until it is dead; begun is called at its first word.
+func (r *race) listen(out io.Reader, begun func()) {
 	lines := bufio.NewReader(out)
-	for {
+	for n := 0; ; n++ {
 		b, err := lines.ReadBytes('\n')
 		if err != nil {
 			return // the last line may be cut off, and counts as not said
+		}
+		if n == 0 {
+			begun()
 		}
 		var l line
 		if err := json.Unmarshal(b, &l); err != nil {

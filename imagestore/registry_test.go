@@ -180,8 +180,12 @@ func encode(t testing.TB, v any) []byte {
 	return b
 }
 
-// quick are network limits for tests.
-var quick = registry.Limits{Attempts: 3, Backoff: time.Millisecond, RetryAfter: 2 * time.Second, StallWindow: 200 * time.Millisecond, StallBytes: 1 << 10, Header: 5 * time.Second}
+// quick are network limits for tests: errors cost little time, and a registry in a
+// process that has to wait for its turn is not taken for one that hangs.
+var quick = registry.Limits{
+	Attempts: 3, Backoff: time.Millisecond, RetryAfter: 2 * time.Second,
+	StallWindow: time.Minute, StallBytes: 1 << 10, Header: time.Minute, MirrorHeader: time.Minute, Share: time.Minute,
+}
 
 func open(t testing.TB, change ...func(*Config)) *Store {
 	t.Helper()
@@ -240,24 +244,32 @@ func clean(t testing.TB, s *Store) {
 	}
 }
 
-// disorder waits for the background and tells what is half-made.
+// disorder tells what is half-made. What the background is at, or is about to begin,
+// has a minute to come to its end.
 func disorder(s *Store) error {
-	s.mu.Lock()   // rows go before what they name, in one hold of the lock
-	s.mu.Unlock() //nolint:staticcheck // only to wait
-	s.trash.wait()
-	var errs []error
-	for _, d := range []string{"tmp", "trash"} {
-		if left, _ := os.ReadDir(s.path(d)); len(left) > 0 {
-			errs = append(errs, fmt.Errorf("%s holds %v", d, left))
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		s.trash.wait()
+		wrong, passing := mismatch(s), remains(s)
+		if wrong != nil || passing == nil || time.Now().After(end) {
+			return errors.Join(wrong, passing)
 		}
 	}
+}
+
+// mismatch tells where rows and directories disagree, which must never be seen under
+// the lock.
+func mismatch(s *Store) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	rows := map[string]bool{}
-	for _, l := range s.db.Snapshot().Layers {
+	of := s.db.Snapshot()
+	for _, l := range of.Layers {
 		rows[l.Tree] = true
 	}
+	var errs []error
 	left, _ := os.ReadDir(s.path("layers"))
 	for _, e := range left {
-		if _, retired := s.db.Snapshot().Retired[e.Name()]; !rows[e.Name()] && !retired {
+		if _, retired := of.Retired[e.Name()]; !rows[e.Name()] && !retired {
 			errs = append(errs, fmt.Errorf("layers/%s has no row", e.Name()))
 		}
 		delete(rows, e.Name())
@@ -265,10 +277,21 @@ func disorder(s *Store) error {
 	if len(rows) > 0 {
 		errs = append(errs, fmt.Errorf("rows without a directory: %v", rows))
 	}
+	return errors.Join(errs...)
+}
+
+// remains tells what goes when the background comes to rest.
+func remains(s *Store) error {
+	var errs []error
+	for _, d := range []string{"tmp", "trash"} {
+		if left, _ := os.ReadDir(s.path(d)); len(left) > 0 {
+			errs = append(errs, fmt.Errorf("%s holds %v", d, left))
+		}
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	wanted := s.stacksWantedLocked()
-	s.mu.Unlock()
-	left, _ = os.ReadDir(s.path("stacks"))
+	left, _ := os.ReadDir(s.path("stacks"))
 	for _, e := range left {
 		if !wanted[e.Name()] {
 			errs = append(errs, fmt.Errorf("stacks/%s has no image", e.Name()))

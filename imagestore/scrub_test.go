@@ -247,14 +247,28 @@ func TestCheckBesideRemovals(t *testing.T) {
 		})
 		one := pulled(t, s, r.host()+"/one:v1")
 		checked := make(chan error, 1)
-		go func() { checked <- s.CheckLayers(t.Context()) }()
-		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.holds) > 0 })
+		check := func() { checked <- s.CheckLayers(t.Context()) }
+		ended := func(err error) {
+			if err != nil || len(s.Damaged()) > 0 {
+				t.Errorf("%+v, %v", s.Damaged(), err)
+			}
+		}
+		go check()
+		waitFor(t, func() bool {
+			select {
+			case err := <-checked: // before it was seen
+				ended(err)
+				go check()
+			default:
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.holds) > 0
+		})
 		if err := s.Remove(t.Context(), one.ID); err != nil {
 			t.Error(err)
 		}
-		if err := <-checked; err != nil || len(s.Damaged()) > 0 {
-			t.Errorf("%+v, %v", s.Damaged(), err)
-		}
+		ended(<-checked)
 		waitFor(t, func() bool { return len(s.db.Snapshot().Layers) == 0 })
 		clean(t, s)
 	})

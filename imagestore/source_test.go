@@ -97,7 +97,6 @@ func spooled(t *testing.T, s *Store) (bytes int64) {
 func keeping(root string) func(*Config) {
 	return func(c *Config) {
 		c.Root, c.Spool = root, spool.Limits{MinBytes: 1 << 20, After: -1, MinFree: -1}
-		c.Network.StallWindow = time.Minute
 	}
 }
 
@@ -153,16 +152,22 @@ func TestResumeFromTheMiddle(t *testing.T) {
 	r := newRemote(t)
 	r.push("app:v1", picture{layers: [][]byte{plain}})
 	b := &breaking{blob: plain, path: digest.FromBytes(plain).String()}
+	var s *Store
 	slow := func(w http.ResponseWriter, q *http.Request) bool {
 		if !strings.HasSuffix(q.URL.Path, b.path) {
 			return false
 		}
 		w.Header().Set("Content-Length", fmt.Sprint(len(plain)))
-		for _, piece := range [][]byte{plain[:2*mib], plain[2*mib : 3*mib], plain[3*mib : 8*mib]} {
-			_, _ = w.Write(piece)
+		at := 0
+		send := func(to int) {
+			_, _ = w.Write(plain[at:to])
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(150 * time.Millisecond)
+			at = to
 		}
+		for send(2 * mib); at < 7*mib && spooled(t, s) == 0 && q.Context().Err() == nil; send(at + mib/16) {
+			time.Sleep(50 * time.Millisecond)
+		}
+		send(at + 3*mib)
 		<-q.Context().Done()
 		return true
 	}
@@ -174,7 +179,7 @@ func TestResumeFromTheMiddle(t *testing.T) {
 		}
 	}
 	root := t.TempDir()
-	s := open(t, change(root))
+	s = open(t, change(root))
 	pullUntil(t, s, r.host()+"/app:v1", 2*mib)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -216,6 +221,7 @@ func TestNothingKept(t *testing.T) {
 	r.push("app:v1", picture{layers: [][]byte{plain}})
 	var most int64
 	s := open(t, func(c *Config) {
+		c.Spool.After = time.Minute // nearer than that is near
 		c.hook = func(string) { most = max(most, spooled(t, &Store{cfg: Config{Root: c.Root}})) }
 	})
 	pulled(t, s, r.host()+"/app:v1")

@@ -18,7 +18,7 @@ import (
 // quiescent waits until nothing is left for the background: no image that is removed
 // and that nobody has, no layer without an image, no trash.
 func quiescent(s *Store) {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		waiting := len(s.looseLocked("", -1<<62))
 		of := s.db.Snapshot()

@@ -13,6 +13,16 @@ import (
 	"github.com/varve-cri/varve/imagestore/layer/layertest"
 )
 
+// measured tells whether all layers have been weighed.
+func measured(s *Store) bool {
+	for _, l := range s.Layers() {
+		if !l.Measured {
+			return false
+		}
+	}
+	return true
+}
+
 // What images take is what the file system says, also after a restart, and it drops
 // in the moment of the removal.
 func TestUsageIsReal(t *testing.T) {
@@ -30,14 +40,8 @@ func TestUsageIsReal(t *testing.T) {
 			one, two := pulled(t, s, r.host()+"/one:v1"), pulled(t, s, r.host()+"/two:v1")
 			check := func(s *Store) {
 				t.Helper()
-				waitFor(t, func() bool {
-					for _, l := range s.Layers() {
-						if !l.Measured {
-							return false
-						}
-					}
-					return true
-				})
+				waitFor(t, func() bool { return measured(s) })
+				clean(t, s) // rows go before what they name
 				var disk usage
 				for _, dir := range []string{"layers", "stacks"} {
 					u, err := usageOf(s.path(dir), math.MaxUint64)
