@@ -34,6 +34,8 @@ type spares struct {
 	wake   chan struct{}
 	ended  chan struct{}
 
+	// going are the discards of aged spares.
+	going sync.WaitGroup
 	// mounted are the roots of containers that were spares, until they are
 	// asked for; by container id.
 	mounted sync.Map
@@ -126,6 +128,7 @@ func (p *spares) close() {
 	default:
 	}
 	<-p.ended
+	p.going.Wait() // after the keeper, which begins them
 	for _, set := range all {
 		p.discard(set)
 	}
@@ -197,7 +200,7 @@ func (p *spares) ageLocked() {
 		}
 		set := p.images[oldest]
 		delete(p.images, oldest)
-		go p.discard(set) // not under the lock
+		p.going.Go(func() { p.discard(set) }) // not under the lock
 	}
 }
 

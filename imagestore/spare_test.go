@@ -2,6 +2,7 @@ package imagestore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,6 +126,30 @@ func TestSparesAge(t *testing.T) {
 	waitFor(t, func() bool { left, _ := os.ReadDir(s.path(spareDir)); return len(left) == 0 })
 	if err := s.RemoveRW("c"); err != nil {
 		t.Error(err)
+	}
+}
+
+// When a store is closed nothing of it goes on, not even the end of aged spares.
+func TestCloseWaitsForAgedSpares(t *testing.T) {
+	s, _, image := small(t, withSpares(2))
+	for round := range 10 {
+		if err := s.CreateRW(fmt.Sprint("c", round), image.ID); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool { return s.spares.waiting(image.ID) == 2 })
+		s.spares.mu.Lock()
+		s.spares.images[digest.Digest(image.ID)].used = time.Now().Add(-2 * spareLife)
+		s.spares.mu.Unlock()
+		s.spares.wake <- struct{}{}
+		waitFor(t, func() bool { return s.spares.waiting(image.ID) == 0 })
+		root := s.cfg.Root
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(filepath.Join(root, spareDir)); err != nil || len(left) > 0 {
+			t.Fatalf("round %d: left %v, %v", round, left, err)
+		}
+		s = open(t, withSpares(2), func(c *Config) { c.Root = root })
 	}
 }
 
