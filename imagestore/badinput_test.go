@@ -23,7 +23,8 @@ import (
 
 // repeated gives n bytes of a repeated text.
 func repeated(text string, n int64) io.Reader {
-	return io.LimitReader(&endlessText{text: text}, n)
+	// A text of one byte is copied byte by byte otherwise.
+	return io.LimitReader(&endlessText{text: strings.Repeat(text, 1+64<<10/len(text))}, n)
 }
 
 type endlessText struct {
