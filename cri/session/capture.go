@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/varve-cri/varve/shim"
@@ -65,8 +66,9 @@ func (o *output) begin() {
 		chunk := make([]byte, 4096)
 		for {
 			n, err := o.r.Read(chunk)
-			if room := o.max - int64(len(o.buf)); room > 0 {
-				o.buf = append(o.buf, chunk[:min(int64(n), room)]...)
+			o.keep(chunk[:n])
+			if os.IsTimeout(err) {
+				o.late(chunk)
 			}
 			if err != nil {
 				return
@@ -76,6 +78,26 @@ func (o *output) begin() {
 			}
 		}
 	}()
+}
+
+// keep adds what there is room for.
+func (o *output) keep(b []byte) {
+	if room := o.max - int64(len(o.buf)); room > 0 {
+		o.buf = append(o.buf, b[:min(int64(len(b)), room)]...)
+	}
+}
+
+// late reads what is there after the deadline: on a machine that stood still until
+// then, it may be all that the command has printed.
+func (o *output) late(chunk []byte) {
+	for left := maxRest; left > 0; {
+		n := now(o.r, chunk)
+		if n <= 0 {
+			return
+		}
+		o.keep(chunk[:n])
+		left -= n
+	}
 }
 
 // rest returns all that was read once the stream has ended, or at the deadline.
