@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 func holds(t *testing.T, s Scope, what string, want bool) {
 	t.Helper()
 	var now []string
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		now = s.Take()
 		if strings.Contains(strings.Join(now, "\n"), what) == want {
 			return
@@ -25,8 +26,11 @@ func holds(t *testing.T, s Scope, what string, want bool) {
 	t.Errorf("%q found: want %v; the audit says:\n%s", what, want, strings.Join(now, "\n"))
 }
 
+// group is a cgroup that no other run of these tests has.
+func group() string { return fmt.Sprint("/varve-audit-test-", os.Getpid()) }
+
 func TestTakeFindsEachKind(t *testing.T) {
-	s := Scope{Dir: t.TempDir(), CgroupParent: "/varve-audit-test", Network: "audit-test", Subnet: "10.254.254.0/24"}
+	s := Scope{Dir: t.TempDir(), CgroupParent: group(), Network: "audit-test", Subnet: "10.254.254.0/24"}
 	s.Leases, s.Layers = filepath.Join(s.Dir, "ipam"), filepath.Join(s.Dir, "rw")
 	if left := s.Take(); len(left) > 0 {
 		t.Fatalf("an empty directory holds %q", left)
@@ -60,7 +64,7 @@ func TestTakeFindsEachKind(t *testing.T) {
 }
 
 func TestTakeFindsCgroups(t *testing.T) {
-	s := Scope{Dir: t.TempDir(), CgroupParent: "/varve-audit-test"}
+	s := Scope{Dir: t.TempDir(), CgroupParent: group()}
 	for _, root := range cgroupRoots() {
 		parent := filepath.Join(root, s.CgroupParent)
 		must(t, os.MkdirAll(filepath.Join(parent, "pod"), 0o755))

@@ -170,7 +170,7 @@ func (c *Container) TryExec(timeout time.Duration, args ...string) (*runtimeapi.
 // and returns its stdout.
 func (c *Container) Exec(line string) string {
 	c.h.T.Helper()
-	answer, err := c.TryExec(node.Patience(20*time.Second), strings.Fields(line)...)
+	answer, err := c.TryExec(node.Patience(time.Minute), strings.Fields(line)...)
 	if err != nil {
 		c.h.T.Fatalf("exec %s: %v", line, err)
 	}

@@ -97,7 +97,7 @@ func Up() (*Suite, error) {
 	if s.Client, err = criclient.Dial(s.Node.Socket()); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(time.Minute))
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(3*time.Minute))
 	defer cancel()
 	return s, s.Pull(ctx, Probe)
 }
@@ -153,13 +153,17 @@ func Script(name string, args ...string) error {
 }
 
 // Eventually waits for something that happens soon, and fails the test when it
-// does not.
+// does not. It looks once more after the deadline: a machine may have stood still
+// until then.
 func Eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(node.Patience(10 * time.Second)); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(time.Minute)); ; time.Sleep(10 * time.Millisecond) {
+		late := time.Now().After(end)
 		if happened() {
 			return
 		}
+		if late {
+			t.Fatalf("this did not happen in time: %s", what)
+		}
 	}
-	t.Fatalf("this did not happen in time: %s", what)
 }

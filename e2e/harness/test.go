@@ -27,7 +27,7 @@ type Test struct {
 // Test begins a test.
 func (s *Suite) Test(t *testing.T) *Test {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(2*time.Minute))
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(5*time.Minute))
 	before := s.audit()
 	t.Cleanup(func() {
 		defer cancel()
@@ -35,8 +35,9 @@ func (s *Suite) Test(t *testing.T) *Test {
 			t.Errorf("remove the test's pods: %v", err)
 		}
 		var left []string
-		for end := time.Now().Add(node.Patience(5 * time.Second)); ; time.Sleep(20 * time.Millisecond) {
-			if left = audit.Minus(s.audit(), before); len(left) == 0 || time.Now().After(end) {
+		for end := time.Now().Add(node.Patience(time.Minute)); ; time.Sleep(20 * time.Millisecond) {
+			late := time.Now().After(end)
+			if left = audit.Minus(s.audit(), before); len(left) == 0 || late {
 				break
 			}
 		}

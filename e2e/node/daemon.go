@@ -80,7 +80,7 @@ func (n *Node) wait() error {
 		return err
 	}
 	defer client.Close()
-	timed, cancel := context.WithTimeout(context.Background(), Patience(20*time.Second))
+	timed, cancel := context.WithTimeout(context.Background(), Patience(time.Minute))
 	defer cancel()
 	ctx, ended := context.WithCancelCause(timed)
 	go func() {
@@ -109,7 +109,7 @@ func (n *Node) stop() error {
 		if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("end varved (%d): %w", pid, err)
 		}
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(Patience(20 * time.Second)); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 			if gone(pid) {
 				return nil
 			}

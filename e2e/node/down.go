@@ -48,28 +48,28 @@ func (n *Node) drain() error {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience(time.Minute))
+	ctx, cancel := context.WithTimeout(context.Background(), Patience(3*time.Minute))
 	defer cancel()
 	return client.Drain(ctx)
 }
 
-// settle waits for a moment until nothing of the node is left, and returns
-// what is. Files are not part of it; they go with the directory. children are
+// settle waits until nothing of the node is left, and returns what is when that
+// takes too long. Files are not part of it; they go with the directory. children are
 // the daemon's, which end by themselves when it is gone.
 func (n *Node) settle(children []int) []string {
 	var left []string
-	for end := time.Now().Add(Patience(5 * time.Second)); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(Patience(time.Minute)); ; time.Sleep(20 * time.Millisecond) {
+		late := time.Now().After(end)
 		left = n.Take()
 		for _, pid := range children {
 			if !gone(pid) && !slices.ContainsFunc(left, func(s string) bool { return strings.HasPrefix(s, fmt.Sprintf("process %d ", pid)) }) {
 				left = append(left, fmt.Sprintf("process %d (child of varved)", pid))
 			}
 		}
-		if len(left) == 0 {
-			return nil
+		if len(left) == 0 || late {
+			return left
 		}
 	}
-	return left
 }
 
 // remove takes away all that the node has, leaked or not.
