@@ -14,6 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 )
 
 // ports runs a pod with port mappings.
@@ -25,24 +26,12 @@ func ports(h *harness.Test, list ...*runtimeapi.PortMapping) *harness.Pod {
 // free is a port that nobody uses, of TCP and UDP alike.
 func free(h *harness.Test) int32 {
 	h.T.Helper()
-	for range 100 {
-		tcp, err := net.Listen("tcp", ":0")
-		h.Must(err)
-		port := tcp.Addr().(*net.TCPAddr).Port
-		udp, err := net.ListenPacket("udp", fmt.Sprint(":", port))
-		tcp.Close()
-		if err == nil {
-			udp.Close()
-			return int32(port)
-		}
-	}
-	h.T.Fatal("no port is free")
-	return 0
+	return int32(harness.FreePort(h.T))
 }
 
 // get asks a web server once.
 func get(url string) (string, error) {
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get(url)
 	if err != nil {
 		return "", err
@@ -56,7 +45,7 @@ func getSoon(h *harness.Test, url, want string) {
 	h.T.Helper()
 	var got string
 	var err error
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(time.Minute)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if got, err = get(url); err == nil && got == want {
 			return
 		}
@@ -72,7 +61,7 @@ func askUDP(address string) (string, error) {
 	}
 	defer conn.Close()
 	buf := make([]byte, 2048)
-	for range 50 {
+	for end := time.Now().Add(node.Patience(time.Minute)); time.Now().Before(end); {
 		if _, err = conn.Write([]byte("?")); err == nil {
 			_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 			var n int

@@ -1,11 +1,14 @@
 package pod
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -144,15 +147,21 @@ func TestCgroupParent(t *testing.T) {
 }
 
 // removeGroups removes what the kubelet would: a parent that CRI names is not
-// the runtime's to remove.
+// the runtime's to remove. As the kubelet does, it tries again what is busy.
 func removeGroups(t *testing.T, parent string) {
 	t.Helper()
 	entries, err := os.ReadDir("/sys/fs/cgroup")
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.Remove("/sys/fs/cgroup" + parent) //nolint:errcheck // on a pure v2 host
+	groups := []string{"/sys/fs/cgroup" + parent} // on a pure v2 host
 	for _, e := range entries {
-		os.Remove("/sys/fs/cgroup/" + e.Name() + parent) //nolint:errcheck // not every hierarchy has it
+		groups = append(groups, "/sys/fs/cgroup/"+e.Name()+parent)
 	}
+	harness.Eventually(t, parent+" is removed", func() bool {
+		groups = slices.DeleteFunc(groups, func(group string) bool {
+			return !errors.Is(os.Remove(group), unix.EBUSY) // not every hierarchy has it
+		})
+		return len(groups) == 0
+	})
 }

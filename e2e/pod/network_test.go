@@ -3,7 +3,6 @@ package pod
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -56,10 +55,7 @@ func TestPodAddress(t *testing.T) {
 
 func TestPortMapping(t *testing.T) {
 	h := suite.Test(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	h.Must(err)
-	port := free.Addr().(*net.TCPAddr).Port
-	free.Close()
+	port := harness.FreePort(t)
 	pod := h.Pod(harness.OwnNetwork, func(c *runtimeapi.PodSandboxConfig) {
 		c.PortMappings = []*runtimeapi.PortMapping{
 			{ContainerPort: 80, HostPort: int32(port)},
@@ -75,21 +71,18 @@ func TestPortMapping(t *testing.T) {
 // get tries for a while, because the server is starting.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	client := http.Client{Timeout: time.Second}
-	var err error
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		var answer *http.Response
-		if answer, err = client.Get(url); err == nil {
-			defer answer.Body.Close()
-			body, err := io.ReadAll(answer.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(body)
+	client := http.Client{Timeout: 10 * time.Second}
+	var body []byte
+	harness.Eventually(t, url+" answers", func() bool {
+		answer, err := client.Get(url)
+		if err != nil {
+			return false
 		}
-	}
-	t.Fatal(err)
-	return ""
+		defer answer.Body.Close()
+		body, err = io.ReadAll(answer.Body)
+		return err == nil
+	})
+	return string(body)
 }
 
 func TestNameFiles(t *testing.T) {

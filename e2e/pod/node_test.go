@@ -29,7 +29,7 @@ func TestNodeInADeepDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	deep := &harness.Suite{Client: client, Registry: suite.Registry, Dir: dir, Node: suite.Node}
 	if err := deep.Pull(ctx, harness.Probe); err != nil {

@@ -62,17 +62,21 @@ func psi(t *testing.T, what string, p *runtimeapi.PsiStats) {
 func TestStatsShowTheLoad(t *testing.T) {
 	h := suite.Test(t)
 	pod, c := load(h)
-	var s *runtimeapi.ContainerStats
+	var first, s *runtimeapi.ContainerStats
 	harness.Eventually(t, "the file is in the layer's size", func() bool {
 		answer, err := h.ContainerStats(h.Ctx, &runtimeapi.ContainerStatsRequest{ContainerId: c.ID})
 		h.Must(err)
 		s = answer.GetStats()
+		if first == nil {
+			first = s
+		}
 		return s.GetWritableLayer().GetUsedBytes().GetValue() >= writtenMiB<<20
 	})
 	between(t, "layer", s.GetWritableLayer().GetUsedBytes().GetValue(), writtenMiB<<20, (writtenMiB+2)<<20)
 	between(t, "inodes", s.GetWritableLayer().GetInodesUsed().GetValue(), 1, 50)
 	between(t, "processor", s.GetCpu().GetUsageCoreNanoSeconds().GetValue(), uint64(spun)*9/10, 60e9)
-	between(t, "rate", s.GetCpu().GetUsageNanoCores().GetValue(), 1, 16e9)
+	// The first rate is that since the start; a later one may be that of a second in which nothing was asked for.
+	between(t, "rate", first.GetCpu().GetUsageNanoCores().GetValue(), 1, 16e9)
 	m := s.GetMemory()
 	between(t, "memory", m.GetUsageBytes().GetValue(), heldMiB<<20, 128<<20)
 	between(t, "working set", m.GetWorkingSetBytes().GetValue(), heldMiB<<20, m.GetUsageBytes().GetValue())
@@ -95,7 +99,7 @@ func TestStatsShowTheLoad(t *testing.T) {
 	between(t, "all layers", fs.GetContainerFilesystems()[0].GetUsedBytes().GetValue(), s.GetWritableLayer().GetUsedBytes().GetValue(), 1<<40)
 	between(t, "all images", fs.GetImageFilesystems()[0].GetUsedBytes().GetValue(), 1<<20, 1<<40)
 	for name, at := range map[string]int64{"cpu": s.GetCpu().GetTimestamp(), "memory": m.GetTimestamp(), "io": s.GetIo().GetTimestamp(), "layer": s.GetWritableLayer().GetTimestamp()} {
-		if age := time.Since(time.Unix(0, at)); age < 0 || age > 5*time.Minute {
+		if age := time.Since(time.Unix(0, at)); age < 0 || age > 20*time.Minute {
 			t.Errorf("%s is %v old", name, age)
 		}
 	}
@@ -204,7 +208,7 @@ func TestMetricsShowTheLoad(t *testing.T) {
 	between(t, "processes", sums["container_processes"], 1, 1)
 	between(t, "sockets", sums["container_sockets"], 1, 100)
 	between(t, "descriptors", sums["container_file_descriptors"], 4, 100)
-	between(t, "start", sums["container_start_time_seconds"], uint64(time.Now().Add(-5*time.Minute).Unix()), uint64(time.Now().Unix()))
+	between(t, "start", sums["container_start_time_seconds"], uint64(time.Now().Add(-20*time.Minute).Unix()), uint64(time.Now().Unix()))
 	between(t, "sent", sums["pod/container_network_transmit_bytes_total"], requests*sentKiB<<10, 2*requests*sentKiB<<10)
 	between(t, "disk", sums["container_fs_limit_bytes"], 1<<20, 1<<60)
 

@@ -58,12 +58,12 @@ func serveUDP(args []string) error {
 	}
 }
 
-// get URL prints the answer; it tries for five seconds, because the server may
-// be a container that is starting.
+// get URL prints the answer; it tries for a minute, because the server may be a
+// container that is starting.
 func get(args []string) error {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: 10 * time.Second}
 	var err error
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var answer *http.Response
 		if answer, err = client.Get(args[0]); err == nil {
 			defer answer.Body.Close()
