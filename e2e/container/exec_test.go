@@ -10,6 +10,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 )
 
 func TestExecSync(t *testing.T) {
@@ -59,12 +60,8 @@ func TestExecOfWhatCannotRun(t *testing.T) {
 func TestExecTimeoutKillsAllThatItStarted(t *testing.T) {
 	h := suite.Test(t)
 	c := h.Pod().Start(harness.Say("sleep 5000s"))
-	start := time.Now()
 	_, err := c.TryExec(time.Second, "ignore", "SIGTERM", "+", "sleep", "6000s")
-	h.WantCode(err, codes.DeadlineExceeded)
-	if took := time.Since(start); took > 8*time.Second {
-		t.Errorf("took %s", took)
-	}
+	h.WantCode(err, codes.DeadlineExceeded, "timeout 1s exceeded") // not the test's own
 	harness.Eventually(t, "the exec's process is gone", func() bool { return !strings.Contains(c.Exec("pids"), "6000s") })
 	if got := c.Exec("pids"); !strings.Contains(got, "5000s") {
 		t.Errorf("the container's own process is gone too:\n%s", got)
@@ -75,7 +72,7 @@ func TestExecTimeoutKillsChildrenInOtherSessions(t *testing.T) {
 	h := suite.Test(t)
 	c := h.Pod().Start(harness.Say("sleep 5000s"))
 	_, err := c.TryExec(time.Second, strings.Fields("spawn spawn sleep 7000s + sleep 6000s")...)
-	h.WantCode(err, codes.DeadlineExceeded)
+	h.WantCode(err, codes.DeadlineExceeded, "timeout 1s exceeded")
 	harness.Eventually(t, "the exec's descendants are gone", func() bool {
 		got := c.Exec("pids")
 		return !strings.Contains(got, "6000s") && !strings.Contains(got, "sleep 7000s")
@@ -87,12 +84,9 @@ func TestExecTimeoutKillsChildrenInOtherSessions(t *testing.T) {
 func TestExecWithBackgroundChild(t *testing.T) {
 	h := suite.Test(t)
 	c := h.Pod().Start(harness.Say("sleep"))
-	start := time.Now()
-	answer, err := c.TryExec(20*time.Second, "print", "before", "+", "spawn", "sleep", "3000s")
+	// The call ends long before the child does, and before its own time is up.
+	answer, err := c.TryExec(node.Patience(time.Minute), "print", "before", "+", "spawn", "sleep", "3000s")
 	h.Must(err)
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("took %s", took)
-	}
 	if !strings.HasPrefix(string(answer.GetStdout()), "before\n") || answer.GetExitCode() != 0 {
 		t.Errorf("got %v", answer)
 	}
@@ -102,7 +96,7 @@ func TestExecWithBackgroundChild(t *testing.T) {
 func TestExecOutputIsCapped(t *testing.T) {
 	h := suite.Test(t)
 	c := h.Pod().Start(harness.Say("sleep"))
-	answer, err := c.TryExec(30*time.Second, "bytes", "20000000", "+", "err", "the end")
+	answer, err := c.TryExec(node.Patience(2*time.Minute), "bytes", "20000000", "+", "err", "the end")
 	h.Must(err)
 	if got := len(answer.GetStdout()); got != 16<<20 {
 		t.Errorf("stdout has %d bytes, want %d", got, 16<<20)
@@ -130,7 +124,7 @@ func TestManyExecsAtOnce(t *testing.T) {
 	errs := make(chan error, n)
 	for range n {
 		go func() {
-			_, err := c.TryExec(20*time.Second, "print", "x")
+			_, err := c.TryExec(node.Patience(time.Minute), "print", "x")
 			errs <- err
 		}()
 	}

@@ -45,7 +45,7 @@ func TestLongLinesArePartial(t *testing.T) {
 	c.WaitExit()
 	log := c.Log()
 	if len(log) != 4 || log[0].Full || log[1].Full || log[2].Full || !log[3].Full || len(log[0].Text) != 16384 {
-		t.Errorf("%d lines, the first of %d bytes", len(log), len(log[0].Text))
+		t.Errorf("the log is %d lines, or they are cut at other places", len(log))
 	}
 	if got := log.Stdout(); got != strings.Repeat("x", 50000)+"\n" {
 		t.Errorf("%d bytes came back", len(got))
