@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/varve-cri/varve/e2e/testimage"
 	"github.com/varve-cri/varve/e2e/testregistry"
 	"github.com/varve-cri/varve/imagestore/progress"
+	"github.com/varve-cri/varve/shim"
 )
 
 const (
@@ -79,17 +82,22 @@ func TestPullWhileTheDaemonIsKilled(t *testing.T) {
 	h.Must(h.Registry.Push("killed:1", image))
 	admin := client.New(h.Node.AdminSocket())
 	ended := make(chan error, 1)
-	begun := make(chan bool, 100)
+	begun := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(begun) })
 	go func() {
 		_, err := admin.Pull(h.Ctx, wire.PullRequest{Image: "registry.test/killed:1"}, func(s progress.State) error {
 			if len(s.Layers) > 0 && s.Layers[0].Stage == progress.LayerFetching {
-				begun <- true
+				begin()
 			}
 			return nil
 		})
 		ended <- err
 	}()
-	<-begun
+	select {
+	case <-begun:
+	case err := <-ended:
+		t.Fatalf("the pull ended before its layer came: %v", err)
+	}
 	h.Kill(t)
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the daemon ended before the pull did") {
 		t.Errorf("error %v", err)
@@ -155,26 +163,37 @@ func TestPullGoesOnAfterAKill(t *testing.T) {
 func TestExitsWhileTheDaemonWasDown(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod()
-	own := pod.Start(harness.Say("print here + sleep 1500ms + exit 9"))
-	oom := pod.Start(harness.Say("sleep 1500ms + alloc 200"), harness.Resources(&runtimeapi.LinuxContainerResources{
+	// They end when the test lets them, by a file of their volume.
+	gate := t.TempDir()
+	waits := func(c *runtimeapi.ContainerConfig) {
+		c.Mounts = append(c.Mounts, &runtimeapi.Mount{HostPath: gate, ContainerPath: "/gate"})
+	}
+	own := pod.Start(harness.Say("print here + await /gate/open + exit 9"), waits)
+	oom := pod.Start(harness.Say("print here + await /gate/open + alloc 200"), waits, harness.Resources(&runtimeapi.LinuxContainerResources{
 		MemoryLimitInBytes: 32 << 20, MemorySwapLimitInBytes: 32 << 20,
 	}))
 	before := pod.Start(harness.Say("exit 4"))
 	ended := before.WaitExit()
-	started := own.Status().GetStartedAt()
 	own.WaitLog("here")
+	oom.WaitLog("here")
 	h.Kill(t)
-	time.Sleep(3 * time.Second) // what must happen meanwhile happens by the clock
-	down := time.Now()
+	open := time.Now()
+	h.Must(os.WriteFile(filepath.Join(gate, "open"), nil, 0o600))
+	harness.Eventually(t, "both shims note the end while there is no daemon", func() bool {
+		return !slices.ContainsFunc([]*harness.Container{own, oom}, func(c *harness.Container) bool {
+			_, err := shim.ReadExit(filepath.Join(h.Dir, "state/containers", c.ID))
+			return err != nil
+		})
+	})
+	noted := time.Now()
 	h.Restart(t)
 
 	status := own.WaitExit()
 	if status.GetExitCode() != 9 || status.GetReason() != "Error" {
 		t.Errorf("exit code %d, reason %s", status.GetExitCode(), status.GetReason())
 	}
-	lived := time.Duration(status.GetFinishedAt() - started)
-	if lived < 1400*time.Millisecond || status.GetFinishedAt() > down.UnixNano() {
-		t.Errorf("finished %s after its start, at %s", lived, time.Unix(0, status.GetFinishedAt()))
+	if at := time.Unix(0, status.GetFinishedAt()); at.Before(open) || at.After(noted) {
+		t.Errorf("finished at %s, want it between %s and %s", at, open, noted)
 	}
 	if got := oom.WaitExit(); got.GetReason() != "OOMKilled" || got.GetExitCode() != 137 {
 		t.Errorf("out of memory while the daemon was down: %d, %s", got.GetExitCode(), got.GetReason())
@@ -223,13 +242,14 @@ func TestKillInTheMiddle(t *testing.T) {
 		}
 		h.Restart(t)
 	}
-	answer, err := h.ListContainers(h.Ctx, &runtimeapi.ListContainersRequest{})
-	h.Must(err)
-	for _, c := range answer.GetContainers() {
-		if c.GetState() == runtimeapi.ContainerState_CONTAINER_UNKNOWN {
-			t.Errorf("container %s is in an unknown state", c.GetId())
-		}
-	}
+	// Readers do not wait until the containers are adopted.
+	harness.Eventually(t, "no container is in an unknown state", func() bool {
+		answer, err := h.ListContainers(h.Ctx, &runtimeapi.ListContainersRequest{})
+		h.Must(err)
+		return !slices.ContainsFunc(answer.GetContainers(), func(c *runtimeapi.Container) bool {
+			return c.GetState() == runtimeapi.ContainerState_CONTAINER_UNKNOWN
+		})
+	})
 }
 
 // halfCycle goes as far as the daemon lives.
@@ -306,7 +326,7 @@ func TestStopWhileTheDaemonIsKilledAndStartedTwice(t *testing.T) {
 		h.Kill(t)
 		h.Restart(t)
 	}
-	c.Stop(10 * time.Second)
+	c.Stop(time.Minute)
 	if got := c.Status(); got.GetState() != exited || got.GetExitCode() != 5 {
 		t.Errorf("got %v", got)
 	}

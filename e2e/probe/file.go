@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,6 +71,16 @@ var fileCommands = map[string]command{
 			fmt.Println(strings.TrimRight(string(buf[:n]), "\x00"))
 		}
 		return nil
+	},
+	// await NAME waits until the file is there.
+	"await": func(args []string) error {
+		for {
+			_, err := os.Lstat(args[0])
+			if !os.IsNotExist(err) {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	},
 	"exists": func(args []string) error {
 		_, err := os.Lstat(args[0])

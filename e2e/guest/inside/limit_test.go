@@ -14,6 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 )
 
 // value is a line "key N" of a container's cgroup file.
@@ -76,7 +77,7 @@ func TestOutOfMemory(t *testing.T) {
 		t.Errorf("reason %s, exit code %d", got.GetReason(), got.GetExitCode())
 	}
 	c = pod.Start(harness.Say("sleep"), harness.Resources(&limits{MemoryLimitInBytes: 40 << 20, Unified: map[string]string{"memory.oom.group": "1"}}))
-	_, _ = c.TryExec(20*time.Second, "alloc", "200") // killed with all the others
+	_, _ = c.TryExec(node.Patience(time.Minute), "alloc", "200") // killed with all the others
 	if got := c.WaitExit(); got.GetReason() != "OOMKilled" || got.GetExitCode() != 137 {
 		t.Errorf("memory.oom.group: reason %s, exit code %d", got.GetReason(), got.GetExitCode())
 	}
@@ -85,12 +86,20 @@ func TestOutOfMemory(t *testing.T) {
 // An exit while no daemon ran is told with its reason afterwards.
 func TestOutOfMemoryWithoutADaemon(t *testing.T) {
 	h := suite.Test(t)
-	c := h.Pod().Start(harness.Say("sleep 3s + alloc 200"), harness.Resources(&limits{MemoryLimitInBytes: 40 << 20}))
+	gate := t.TempDir()
+	c := h.Pod().Start(harness.Say("await /gate/open + alloc 200"), harness.Resources(&limits{MemoryLimitInBytes: 40 << 20}),
+		func(c *runtimeapi.ContainerConfig) {
+			c.Mounts = []*runtimeapi.Mount{{HostPath: gate, ContainerPath: "/gate"}}
+		})
 	group := h.Node.CgroupParent
 	h.Kill(t)
+	h.Must(os.WriteFile(gate+"/open", nil, 0o600))
 	harness.Eventually(t, "the container's group is empty", func() bool {
 		files, err := filepath.Glob(root + group + "/*/" + c.ID + "/cgroup.events")
 		h.Must(err)
+		if len(files) != 1 {
+			t.Fatalf("the groups of %s are %v", c.ID, files)
+		}
 		text, err := os.ReadFile(files[0])
 		return err != nil || strings.Contains(string(text), "populated 0")
 	})
