@@ -15,6 +15,17 @@ import (
 	"github.com/varve-cri/varve/imagestore/progress"
 )
 
+// newest is the pull that began last, which may have ended.
+func newest(h *harness.Test) progress.State {
+	h.T.Helper()
+	pulls, err := client.New(h.Node.AdminSocket()).Pulls(h.Ctx)
+	h.Must(err)
+	if len(pulls) == 0 {
+		return progress.State{}
+	}
+	return pulls[len(pulls)-1]
+}
+
 // The operator's socket of a real daemon: who may use it, what the CRI pulls is
 // seen there and the other way round, and the store owns all that is in it.
 func TestAdminSocket(t *testing.T) {
@@ -33,9 +44,7 @@ func TestAdminSocket(t *testing.T) {
 		t.Fatalf("%+v", last)
 	}
 	h.Must(h.Pull(h.Ctx, ref))
-	pulls, err := admin.Pulls(h.Ctx)
-	h.Must(err)
-	if newest := pulls[len(pulls)-1]; newest.Reference != ref || !newest.Unchanged || newest.Image != last.Image {
+	if newest := newest(h); newest.Reference != ref || !newest.Unchanged || newest.Image != last.Image {
 		t.Errorf("the CRI's pull is %+v", newest)
 	}
 	images, err := admin.Images(h.Ctx, ref)
@@ -73,25 +82,21 @@ func TestClientsThatGoAwayCancel(t *testing.T) {
 		},
 		"CRI": func(ctx context.Context) error { return h.Pull(ctx, ref) },
 	} {
+		before := newest(h).ID
 		ctx, cancel := context.WithCancel(h.Ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- pull(ctx) }()
-		newest := func() progress.State {
-			pulls, err := admin.Pulls(h.Ctx)
-			h.Must(err)
-			return pulls[len(pulls)-1]
-		}
 		harness.Eventually(t, name+": the layer is being fetched", func() bool {
-			p := newest()
-			return p.Reference == ref && len(p.Layers) == 1 && p.Layers[0].Stage == progress.LayerFetching && p.Fetched > 0
+			p := newest(h)
+			return p.ID != before && p.Reference == ref && len(p.Layers) == 1 && p.Layers[0].Stage == progress.LayerFetching && p.Fetched > 0
 		})
 		cancel()
 		if err := <-ended; err == nil {
 			t.Errorf("%s: the pull succeeded", name)
 		}
 		harness.Eventually(t, name+": the pull has ended", func() bool {
-			p := newest()
-			return p.Stage == progress.Failed && p.Kind == "canceled"
+			p := newest(h)
+			return p.ID != before && p.Stage == progress.Failed && p.Kind == "canceled"
 		})
 	}
 }

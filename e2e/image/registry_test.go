@@ -14,7 +14,9 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 	"github.com/varve-cri/varve/e2e/testregistry"
+	"github.com/varve-cri/varve/imagestore/progress"
 )
 
 func arch() string { return runtime.GOARCH }
@@ -40,7 +42,7 @@ func TestWhatCanGoWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := h.For(t)
 			h.Registry.Fault("wrong", tc.fault)
-			ctx, cancel := context.WithTimeout(h.Ctx, 40*time.Second)
+			ctx, cancel := context.WithTimeout(h.Ctx, node.Patience(3*time.Minute))
 			defer cancel()
 			err := h.Pull(ctx, "registry.test/wrong:1")
 			if err == nil {
@@ -82,19 +84,17 @@ func TestSlowRegistry(t *testing.T) {
 	h := suite.Test(t)
 	h.Must(h.Registry.Push("slow:1", tiny(t, v1.Config{})))
 	t.Cleanup(func() { h.Registry.Fault("slow", testregistry.Fault{}) })
-	for _, fault := range []testregistry.Fault{{Delay: time.Minute}, {Blobs: testregistry.BlobStalled}} {
+	for _, fault := range []testregistry.Fault{{Delay: time.Hour}, {Blobs: testregistry.BlobStalled}} {
 		h.Registry.Fault("slow", fault)
 		ctx, cancel := context.WithTimeout(h.Ctx, 500*time.Millisecond)
-		start := time.Now()
 		err := h.Pull(ctx, "registry.test/slow:1")
 		cancel()
 		if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Canceled {
 			t.Errorf("got %v", err)
 		}
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("took %s", took)
-		}
 		h.Registry.Fault("slow", testregistry.Fault{})
+		// The daemon learns a little later that nobody waits, and until then one may join the pull that hangs.
+		harness.Eventually(t, "the pull has ended", func() bool { return newest(h).Stage.Ended() })
 		h.Must(h.Pull(h.Ctx, "registry.test/slow:1"))
 		remove(h, "registry.test/slow:1")
 	}
@@ -106,29 +106,30 @@ func TestCancelReachesTheRegistry(t *testing.T) {
 	h := suite.Test(t)
 	h.Registry.Fault("cancel", testregistry.Fault{Blobs: testregistry.BlobStalled})
 	h.Must(h.Registry.Push("cancel:1", tiny(t, v1.Config{})))
-	before := len(h.Registry.Left())
+	left, asked := len(h.Registry.Left("cancel")), len(h.Registry.Requests("cancel"))
 	ctx, cancel := context.WithCancel(h.Ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- h.Pull(ctx, "registry.test/cancel:1") }()
+	var pull progress.State
 	harness.Eventually(t, "the config and the layer are asked for", func() bool {
 		n := 0
-		for _, q := range h.Registry.Requests("cancel") {
+		for _, q := range h.Registry.Requests("cancel")[asked:] {
 			if strings.Contains(q.Path, "/blobs/") {
 				n++
 			}
 		}
-		return n == 2
+		pull = newest(h)
+		return n >= 2 && len(pull.Layers) == 1 && pull.Fetched > 0 // half of the layer has come
 	})
-	time.Sleep(50 * time.Millisecond) // half of the layer comes
 	canceled := time.Now()
 	cancel()
 	h.WantCode(<-ended, codes.Canceled)
-	harness.Eventually(t, "the registry sees the connection closed", func() bool { return len(h.Registry.Left()) > before })
+	harness.Eventually(t, "the registry sees the connection closed", func() bool { return len(h.Registry.Left("cancel")) > left })
 	// A few ms on a quiet machine.
-	if took := h.Registry.Left()[before].Sub(canceled); took > time.Second {
-		t.Errorf("after %v", took)
-	} else {
-		t.Logf("after %v", took)
+	t.Logf("after %v", h.Registry.Left("cancel")[left].Sub(canceled))
+	// A transfer that is not cancelled goes on until it counts as stalled, and is taken up again.
+	if p := newest(h); p.ID != pull.ID || p.Resumes != pull.Resumes || p.Retries != pull.Retries {
+		t.Errorf("the pull went on: %+v, then %+v", pull, p)
 	}
 }
 
@@ -178,6 +179,7 @@ func TestOneDownloadForManyPulls(t *testing.T) {
 	h.Registry.Fault("popular", testregistry.Fault{Delay: 50 * time.Millisecond})
 	t.Cleanup(func() { h.Registry.Fault("popular", testregistry.Fault{}) })
 	const n = 8
+	asked := len(h.Registry.Requests("popular"))
 	errs := make(chan error, n)
 	for range n {
 		go func() { errs <- h.Pull(h.Ctx, "registry.test/popular:1") }()
@@ -190,7 +192,7 @@ func TestOneDownloadForManyPulls(t *testing.T) {
 	digest, err := layers[0].Digest()
 	h.Must(err)
 	count := 0
-	for _, r := range h.Registry.Requests("popular") {
+	for _, r := range h.Registry.Requests("popular")[asked:] {
 		if r.Method == http.MethodGet && strings.HasSuffix(r.Path, digest.String()) {
 			count++
 		}

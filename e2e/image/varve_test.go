@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,30 +110,63 @@ func TestVarveWatchesPulls(t *testing.T) {
 	const ref = "registry.test/varve/watched:1"
 	outside, inside := pty.Open(t, 100, 24)
 	onTerminal, toPipe := varve(h, "pulls", "--watch"), varve(h, "pulls", "--watch", "--json")
-	var piped bytes.Buffer
+	var shown, piped screen
 	onTerminal.Stdout, toPipe.Stdout = inside, &piped
 	h.Must(errors.Join(onTerminal.Start(), toPipe.Start(), inside.Close()))
-	read := make(chan string, 1)
-	go func() {
-		text, _ := pty.ReadAll(outside)
-		read <- text
-	}()
-	time.Sleep(300 * time.Millisecond) // until both watch; if they do not, the test says so
+	read := shown.follow(outside)
+	// A watcher tells of what begins once it watches, and nobody knows when that is.
+	const early = "registry.test/probe:1"
+	harness.Eventually(t, "both watch", func() bool {
+		h.Must(h.Pull(h.Ctx, early))
+		time.Sleep(50 * time.Millisecond)
+		return shown.has(early) && piped.has(early)
+	})
 	h.Must(h.Pull(h.Ctx, ref))
 	remove(h, ref)
-	time.Sleep(300 * time.Millisecond)
+	harness.Eventually(t, "both tell the end", func() bool {
+		return shown.has(ref+": done, 1 layer") && slices.ContainsFunc(strings.Split(piped.String(), "\n"), func(line string) bool {
+			return strings.Contains(line, `"stage":"done"`) && strings.Contains(line, ref)
+		})
+	})
 	for _, cmd := range []*exec.Cmd{onTerminal, toPipe} {
 		h.Must(cmd.Process.Signal(os.Interrupt))
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v: %v", cmd.Args, err)
 		}
 	}
-	if text := <-read; !strings.Contains(text, ref+": done, 1 layer") {
-		t.Errorf("the terminal shows %q", text)
-	}
-	if text := piped.String(); !strings.Contains(text, `"stage":"done"`) || !strings.Contains(text, ref) {
-		t.Errorf("the pipe got %q", text)
-	}
+	<-read
+}
+
+// screen collects what a program writes while it runs.
+type screen struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+// Write implements io.Writer.
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(b)
+}
+
+// String is all that was written so far.
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+func (s *screen) has(words string) bool { return strings.Contains(s.String(), words) }
+
+// follow collects what comes to a terminal, until its last program closes it.
+func (s *screen) follow(outside io.Reader) (ended <-chan struct{}) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_, _ = io.Copy(s, outside) // a terminal's end is an error
+	}()
+	return over
 }
 
 // On a terminal there are bars, and Ctrl-C ends the pull.
@@ -144,11 +180,8 @@ func TestVarvePullOnATerminal(t *testing.T) {
 	cmd.Stdin, cmd.Stderr = inside, inside
 	h.Must(cmd.Start())
 	h.Must(inside.Close())
-	read := make(chan string, 1)
-	go func() {
-		text, _ := pty.ReadAll(outside)
-		read <- text
-	}()
+	var shown screen
+	read := shown.follow(outside)
 	pulls := func(words string) func() bool {
 		return func() bool {
 			out, _, _ := said(varve(h, "pulls"))
@@ -157,13 +190,14 @@ func TestVarvePullOnATerminal(t *testing.T) {
 		}
 	}
 	harness.Eventually(t, "the pull runs", pulls("0 of 1 layer"))
-	time.Sleep(300 * time.Millisecond) // for the bars to be drawn: two of the longest times between states
+	harness.Eventually(t, "the bars are drawn, and drawn again", func() bool { return shown.has("fetching") && shown.has("\x1b[1A") })
 	h.Must(cmd.Process.Signal(os.Interrupt))
 	var exit *exec.ExitError
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
 		t.Errorf("interrupted: %v", err)
 	}
-	text := <-read
+	<-read
+	text := shown.String()
 	for _, want := range []string{"0 of 1 layer", "] ", "fetching", "\x1b[K\r\n", "\x1b[1A", "varve: pull " + ref + ": interrupted\r\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the terminal lacks %q: %q", want, text)

@@ -29,7 +29,7 @@ const (
 	BlobTorn              // half of the bytes, then the connection ends
 	BlobAltered           // one byte is another
 	BlobStalled           // half of the bytes, then nothing for a long time
-	BlobSlow              // no more than slowRate
+	BlobSlow              // no more than slowRate, and the last quarter at an eighth of it
 )
 
 // slowRate is how many bytes a second of a slow blob come.
@@ -78,7 +78,7 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request, inner http.Ha
 		serveWrongBlob(w, req, inner, f.Blobs)
 		if f.Blobs == BlobStalled && req.Context().Err() != nil {
 			r.mu.Lock()
-			r.left = append(r.left, time.Now())
+			r.left = append(r.left, departure{req.URL.Path, time.Now()})
 			r.mu.Unlock()
 		}
 		return
@@ -154,8 +154,11 @@ func serveWrongBlob(w http.ResponseWriter, req *http.Request, inner http.Handler
 		w.(http.Flusher).Flush()
 		<-req.Context().Done()
 	case BlobSlow:
-		for len(body) > 0 && req.Context().Err() == nil {
+		for whole := len(body); len(body) > 0 && req.Context().Err() == nil; {
 			n := min(len(body), slowRate/50)
+			if len(body) < whole/4 {
+				n = min(len(body), slowRate/50/8)
+			}
 			w.Write(body[:n]) //nolint:errcheck // the context tells
 			w.(http.Flusher).Flush()
 			body = body[n:]

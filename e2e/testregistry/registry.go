@@ -5,7 +5,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +20,7 @@ type Registry struct {
 	mu       sync.Mutex
 	faults   map[string]Fault // by repository
 	requests []Request
-	left     []time.Time
+	left     []departure
 }
 
 // Request is one request that the server saw.
@@ -29,6 +28,12 @@ type Request struct {
 	Method, Path  string
 	Authorization string
 	Range         string
+}
+
+// departure is a client's end of a connection.
+type departure struct {
+	path string // what it had asked for
+	at   time.Time
 }
 
 // Listen serves a new, empty registry on address; "127.0.0.1:0" picks a port.
@@ -52,11 +57,18 @@ func (r *Registry) URL() string { return "http://" + r.Host }
 // Close ends the server and cuts its connections.
 func (r *Registry) Close() error { return r.server.Close() }
 
-// Left is when clients closed the connection of a stalled blob.
-func (r *Registry) Left() []time.Time {
+// Left is when clients closed connections over which stalled blobs of the
+// repository came.
+func (r *Registry) Left(repository string) []time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.left)
+	var found []time.Time
+	for _, d := range r.left {
+		if strings.HasPrefix(d.path, "/v2/"+repository+"/") {
+			found = append(found, d.at)
+		}
+	}
+	return found
 }
 
 // Requests is what clients asked of the repository so far.
