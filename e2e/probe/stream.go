@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,7 @@ var streamCommands = map[string]command{
 			fmt.Println("line", s)
 		}
 	},
+	"size":  waitForSize,
 	"winch": winch,
 	"sum":   sum,
 }
@@ -46,6 +48,18 @@ func readLine(f *os.File) (string, error) {
 			return string(line), nil
 		}
 		line = append(line, b[0])
+	}
+}
+
+// waitForSize ROWS COLS waits until the terminal is of that size. A client's first size
+// may come later than the program's first look.
+func waitForSize(args []string) error {
+	for {
+		size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+		if err != nil || fmt.Sprint(size.Row) == args[0] && fmt.Sprint(size.Col) == args[1] {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -140,30 +140,36 @@ func (s *stalled) Write(b []byte) (int, error) {
 }
 
 // TestAttachStalled: a client that does not read stalls neither the container
-// nor those that do, and is let go.
+// nor those that do, and is let go. One that reads is let go, too, when it falls
+// too far behind, so the container writes no more at a time than it may: the next
+// lines when it has seen the last ones.
 func TestAttachStalled(t *testing.T) {
 	h := suite.Test(t)
+	const portions = 40
 	each(t, func(t *testing.T, via streamclient.Transport) {
 		h := h.For(t)
-		c := h.Pod().Start(harness.Say("until go + lines 2000000 + print end"), stdin(false))
+		c := h.Pod().Start(harness.Say(strings.Repeat("until go + lines 50000 + print portion + ", portions)+"print end"), stdin(false))
 		slow := &stalled{begun: make(chan struct{}), release: make(chan struct{})}
 		o := remotecommand.StreamOptions{Stdout: slow}
 		lazy := start(h, via, attachURL(h, c.ID, o), o)
 		in, typed := io.Pipe()
 		defer typed.Close()
-		var out screen
+		var out tally
 		o = remotecommand.StreamOptions{Stdin: in, Stdout: &out}
 		keen := start(h, via, attachURL(h, c.ID, o), o)
 		ping(t, typed, func() bool {
 			select {
 			case <-slow.begun:
-				return out.String() != ""
+				return out.lines("line ping") > 0
 			default:
 				return false
 			}
 		})
-		_, _ = typed.Write([]byte("go\n"))
-		if err := keen.wait(); err != nil || !strings.HasSuffix(out.String(), "line 1999999\nend\n") {
+		for i := range portions {
+			_, _ = typed.Write([]byte("go\n"))
+			harness.Eventually(t, "one that reads sees the next portion", func() bool { return out.lines("portion") == i+1 })
+		}
+		if err := keen.wait(); err != nil || out.lines("end") != 1 || out.lines("line 49999") != portions {
 			t.Errorf("%v; one that reads does not see the end", err)
 		}
 		if status := c.WaitExit(); status.GetExitCode() != 0 {
@@ -172,6 +178,36 @@ func TestAttachStalled(t *testing.T) {
 		close(slow.release)
 		_ = lazy.wait()
 	})
+}
+
+// tally counts the lines that a client is shown, by what they say.
+type tally struct {
+	mu    sync.Mutex
+	part  string         // of a line; guarded by mu
+	count map[string]int // guarded by mu
+}
+
+// Write implements io.Writer.
+func (l *tally) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count == nil {
+		l.count = map[string]int{}
+	}
+	text := l.part + string(b)
+	end := strings.LastIndexByte(text, '\n') + 1
+	for line := range strings.Lines(text[:end]) {
+		l.count[strings.TrimSuffix(line, "\n")]++
+	}
+	l.part = text[end:]
+	return len(b), nil
+}
+
+// lines is how many lines said just that.
+func (l *tally) lines(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count[text]
 }
 
 func TestAttachBadRequests(t *testing.T) {

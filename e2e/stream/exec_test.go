@@ -75,8 +75,8 @@ func TestExecTerminal(t *testing.T) {
 		defer typed.Close()
 		var out screen
 		o := remotecommand.StreamOptions{Stdin: in, Stdout: &out, Tty: true, TerminalSizeQueue: window}
-		client := start(h, via, execURL(h, c.ID, "tty + winch 2 + line + exit 5", o), o)
-		out.wait(t, "2 yes 37 101") // the first size, before the program's first look
+		client := start(h, via, execURL(h, c.ID, "size 37 101 + tty + winch 2 + line + exit 5", o), o)
+		out.wait(t, "2 yes 37 101")
 		out.wait(t, "watching")
 		window <- remotecommand.TerminalSize{Width: 80, Height: 24}
 		out.wait(t, "size 24 80")

@@ -14,6 +14,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 	"github.com/varve-cri/varve/e2e/streamclient"
 )
 
@@ -125,7 +126,7 @@ func (r *running) wait() error {
 	select {
 	case err := <-r.ended:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(node.Patience(2 * time.Minute)):
 		r.t.Fatal("the client does not end")
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 	"github.com/varve-cri/varve/e2e/streamclient"
 )
 
@@ -26,7 +27,7 @@ func dial(t *testing.T, port int) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(node.Patience(2 * time.Minute)))
 	return c.(*net.TCPConn)
 }
 
@@ -49,12 +50,12 @@ func TestPortForward(t *testing.T) {
 		for i, listen := range []string{"127.0.0.1", "[::1]"} {
 			t.Run(name+[]string{"4", "6"}[i], func(t *testing.T) {
 				h := h.For(t)
-				pod := h.Pod(network)
-				c := pod.Start(harness.Say(fmt.Sprintf("sum %s:%d", listen, 18081+i)))
+				pod, port := h.Pod(network), harness.FreePort(t)
+				c := pod.Start(harness.Say(fmt.Sprintf("sum %s:%d", listen, port)))
 				c.WaitLog("serving on")
 				each(t, func(t *testing.T, via streamclient.Transport) {
 					h := h.For(t)
-					local, stop := forward(h, via, pod.ID, 18081+i)
+					local, stop := forward(h, via, pod.ID, port)
 					defer stop()
 					var all sync.WaitGroup
 					for range 40 {
