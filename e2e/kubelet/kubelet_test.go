@@ -15,6 +15,7 @@ import (
 	"github.com/varve-cri/varve/e2e/testregistry"
 )
 
+// staticPod is probed each second, and no probe fails because a machine is slow.
 const staticPod = `apiVersion: v1
 kind: Pod
 metadata: {name: two, namespace: default}
@@ -24,12 +25,12 @@ spec:
   - name: web
     image: registry.test/probe:1
     args: [serve, ":8080", kubelet-test-web]
-    readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+    readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1, timeoutSeconds: 60}
   - name: worker
     image: registry.test/probe:1
     args: [trap, SIGUSR1, "7", kubelet-test-worker]
-    livenessProbe: {exec: {command: [/bin/probe, id]}, periodSeconds: 1}
-    readinessProbe: {exec: {command: [/bin/probe, cat, /model/weights, /all/model/weights]}, periodSeconds: 1}
+    livenessProbe: {exec: {command: [/bin/probe, id]}, periodSeconds: 1, timeoutSeconds: 60}
+    readinessProbe: {exec: {command: [/bin/probe, cat, /model/weights, /all/model/weights]}, periodSeconds: 1, timeoutSeconds: 60}
     resources: {limits: {memory: 64Mi, cpu: 500m}}
     volumeMounts:
     - {name: data, mountPath: /model, subPath: model}
@@ -71,8 +72,13 @@ func TestStaticPod(t *testing.T) {
 	// The pod began, and each container began twice and ended once.
 	const events = "kubelet_evented_pleg_connection_latency_seconds_count"
 	harness.Eventually(t, "the kubelet hears of what happens", func() bool { return w.figure(events) >= 12 })
-	if errors := w.figure("kubelet_evented_pleg_connection_error_count"); errors != 0 {
-		t.Errorf("the stream of events broke %v times", errors)
+	var broke float64
+	harness.Eventually(t, "the kubelet tells how often the stream of events broke", func() bool {
+		broke = w.figure("kubelet_evented_pleg_connection_error_count")
+		return broke >= 0
+	})
+	if broke != 0 {
+		t.Errorf("the stream of events broke %v times", broke)
 	}
 
 	// Killing the daemon changes nothing for the containers, nor, once it is

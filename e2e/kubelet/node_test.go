@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -48,8 +47,8 @@ func newWorld(t *testing.T, mirror string, gates ...string) *world {
 	if err != nil {
 		t.Fatalf("build the kubelet: %v", err)
 	}
-	w := &world{t: t, dir: dir, port: freePort(t)}
-	w.client = http.Client{Timeout: node.Patience(2 * time.Second), Transport: &http.Transport{
+	w := &world{t: t, dir: dir, port: harness.FreePort(t)}
+	w.client = http.Client{Timeout: node.Patience(30 * time.Second), Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the kubelet's own certificate, on loopback
 	}}
 	config := fmt.Sprintf(kubeletConfig, dir, w.port)
@@ -72,7 +71,7 @@ func newWorld(t *testing.T, mirror string, gates ...string) *world {
 	}
 	t.Cleanup(w.end)
 	said := func() string { body, _ := os.ReadFile(out.Name()); return string(body) }
-	for end := time.Now().Add(node.Patience(time.Minute)); !strings.HasSuffix(said(), "up\n"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(3 * time.Minute)); !strings.HasSuffix(said(), "up\n"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the node is not up: %s", said())
 		}
@@ -101,16 +100,6 @@ enableControllerAttachDetach: false
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 `
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // inside runs a command in the world's namespaces.
 func (w *world) inside(argv ...string) error {
@@ -205,7 +194,7 @@ func (w *world) figure(name string) float64 {
 func (w *world) await(what string, wanted func(ready bool, c map[string]container) bool) map[string]container {
 	w.t.Helper()
 	var last map[string]container
-	for end := time.Now().Add(node.Patience(time.Minute)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(node.Patience(3 * time.Minute)); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var ready bool
 		if ready, last = w.containers(); wanted(ready, last) {
 			return last
@@ -267,7 +256,7 @@ func (w *world) drain() {
 		return
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(time.Minute))
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(3*time.Minute))
 	defer cancel()
 	if err := client.Drain(ctx); err != nil {
 		w.t.Error(err)
@@ -276,20 +265,28 @@ func (w *world) drain() {
 
 // removeKubepods removes the groups that the kubelet made and leaves behind, as
 // it does with every runtime. A container's group, named by its id, is varve's
-// to remove: it is left for the audit.
+// to remove: it is left for the audit. Groups are busy for a moment after their
+// last process, and are tried again.
 func (w *world) removeKubepods() {
 	tops, _ := filepath.Glob("/sys/fs/cgroup/*" + w.node.CgroupParent + "/kubepods")
-	for _, top := range append(tops, "/sys/fs/cgroup"+w.node.CgroupParent+"/kubepods") {
-		var groups []string
-		filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error { //nolint:errcheck // see the audit
-			if err == nil && entry.IsDir() && len(entry.Name()) != 64 {
-				groups = append(groups, path)
+	tops = append(tops, "/sys/fs/cgroup"+w.node.CgroupParent+"/kubepods")
+	for end := time.Now().Add(node.Patience(time.Minute)); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		busy := false
+		for _, top := range tops {
+			var groups []string
+			filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error { //nolint:errcheck // see the audit
+				if err == nil && entry.IsDir() && len(entry.Name()) != 64 {
+					groups = append(groups, path)
+				}
+				return nil
+			})
+			slices.Reverse(groups)
+			for _, group := range groups {
+				busy = os.Remove(group) != nil || busy
 			}
-			return nil
-		})
-		slices.Reverse(groups)
-		for _, group := range groups {
-			os.Remove(group) //nolint:errcheck // see the audit
+		}
+		if !busy {
+			return
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/util/exec"
 
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/node"
 	"github.com/varve-cri/varve/e2e/streamclient"
 )
 
@@ -41,14 +42,9 @@ func (w *world) podName() string {
 	var pods struct {
 		Items []struct{ Metadata struct{ Name string } }
 	}
-	answer, err := w.client.Get(fmt.Sprintf("https://127.0.0.1:%d/pods", w.port))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if err := json.NewDecoder(answer.Body).Decode(&pods); err != nil || len(pods.Items) != 1 {
-		w.t.Fatalf("pods: %v, %v", pods, err)
-	}
+	harness.Eventually(w.t, "the kubelet lists the pod", func() bool {
+		return json.Unmarshal(w.get("pods"), &pods) == nil && len(pods.Items) == 1
+	})
 	return pods.Items[0].Metadata.Name
 }
 
@@ -64,7 +60,7 @@ func (w *world) url(verb, path, streams string, command ...string) string {
 }
 
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(3*time.Minute))
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -100,7 +96,7 @@ func (w *world) terminal(t *testing.T, via streamclient.Transport, pod string) {
 	defer cancel()
 	var out bytes.Buffer
 	o := remotecommand.StreamOptions{Stdin: strings.NewReader("typed\n"), Stdout: &out, Tty: true, TerminalSizeQueue: &once{ctx: ctx}}
-	if err := via.Run(ctx, w.url("exec", pod+"/worker", "iot", "/bin/probe", "line", "+", "tty"), o); err != nil {
+	if err := via.Run(ctx, w.url("exec", pod+"/worker", "iot", "/bin/probe", "size", "40", "90", "+", "line", "+", "tty"), o); err != nil {
 		t.Errorf("exec in a terminal: %v", err)
 	}
 	if got := out.String(); !strings.Contains(got, "line typed\r\n") || !strings.Contains(got, "0 yes 40 90") {

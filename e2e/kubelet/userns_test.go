@@ -26,7 +26,7 @@ spec:
   - name: one
     image: registry.test/probe:1
     args: [serve, ":80", kubelet-test-mapped]
-    readinessProbe: {exec: {command: [/bin/probe, write, /scratch/one, x, +, cat, /host/note, /info/name, +, chown, /scratch/one, "5", "6"]}, periodSeconds: 1}
+    readinessProbe: {exec: {command: [/bin/probe, write, /scratch/one, x, +, cat, /host/note, /info/name, +, chown, /scratch/one, "5", "6"]}, periodSeconds: 1, timeoutSeconds: 60}
     volumeMounts: &volumes
     - {name: scratch, mountPath: /scratch}
     - {name: host, mountPath: /host}
@@ -35,7 +35,7 @@ spec:
     image: registry.test/probe:1
     args: [sleep]
     securityContext: {procMount: Unmasked, runAsUser: 1000}
-    readinessProbe: {exec: {command: [/bin/probe, cat, /proc/self/uid_map, /scratch/one]}, periodSeconds: 1}
+    readinessProbe: {exec: {command: [/bin/probe, cat, /proc/self/uid_map, /scratch/one]}, periodSeconds: 1, timeoutSeconds: 60}
     volumeMounts: *volumes
   volumes:
   - name: scratch
