@@ -200,5 +200,5 @@ func TestGHSA_7jxh_36q5_gcqv_ExecsLeaveNothing(t *testing.T) {
 		c.TryExec(5, "no-such-command")                                                                          //nolint:errcheck // failing is the point
 		h.ExecSync(h.Ctx, &runtimeapi.ExecSyncRequest{ContainerId: c.ID, Cmd: []string{"/no/such"}, Timeout: 5}) //nolint:errcheck // see above
 	}
-	harness.Eventually(t, "the daemon's open files are as before", func() bool { return files() <= before+3 })
+	harness.Eventually(t, "the daemon's open files are as before", func() bool { return files() <= before+20 }) // each that stays would be one of a hundred; spare shims come and go
 }

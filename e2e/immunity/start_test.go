@@ -62,9 +62,9 @@ func TestCVE_2024_40635_UserOverflow(t *testing.T) {
 func TestCVE_2024_21626_LeakedDescriptors(t *testing.T) {
 	h := suite.Test(t)
 	pod := h.Pod()
-	c := pod.Start(harness.Say("fds + sleep"))
-	c.WaitLog("2 ")
-	if got := strings.Count(c.Log().Stdout(), "\n"); got != 3 {
+	c := pod.Start(harness.Say("fds + print all + sleep"))
+	c.WaitLog("all\n")
+	if got := strings.Count(c.Log().Stdout(), "\n"); got != 4 {
 		t.Errorf("descriptors of the first process:\n%s", c.Log().Stdout())
 	}
 	if got := strings.Count(c.Exec("fds"), "\n"); got != 3 {

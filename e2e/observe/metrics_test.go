@@ -14,16 +14,28 @@ func TestMetricsOfALife(t *testing.T) {
 	pod.Start(harness.Say("sleep"))
 	pod.Create(harness.Say("sleep"))
 	pod.Start(harness.Say("exit 0")).WaitExit()
-	text := get(t, "/metrics")
-	for _, want := range []string{
+	var text string
+	wanted := []string{
 		`varve_pods{state="ready"} 1`, `varve_containers{state="running"} 1`, `varve_containers{state="created"} 1`, `varve_containers{state="exited"} 1`,
 		"varve_shims 2", `varve_rpc_requests_total{code="OK",method="CreateContainer"} `, `varve_step_duration_seconds_count{operation="RunPodSandbox",step="network"} `,
 		`varve_pulls_total{result="done"} `, "varve_images 1", "go_goroutines ", "process_open_fds ",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("lacks %q", want)
-		}
 	}
+	// The exit is told before its shim has gone.
+	var lacks string
+	defer func() {
+		if lacks != "" {
+			t.Errorf("lacks %s", lacks)
+		}
+	}()
+	harness.Eventually(t, "the metrics tell of all", func() bool {
+		text, lacks = get(t, "/metrics"), ""
+		for _, want := range wanted {
+			if !strings.Contains(text, want) {
+				lacks += " " + want
+			}
+		}
+		return lacks == ""
+	})
 	// A look is made when somebody asks, and what counts was found twice.
 	for range 2 {
 		checked := func() string {

@@ -134,12 +134,12 @@ func TestTraces(t *testing.T) {
 	if got := attributes(root)["varve.podUID"]; got != config.GetMetadata().GetUid() {
 		t.Errorf("the request's span is of pod %q", got)
 	}
+	r.mu.Lock()
 	if !r.from["varved"] || len(r.from) != 1 {
 		t.Errorf("the spans are of %v", r.from)
 	}
-	if log := logSince(t, at); !strings.Contains(log, `trace="`+trace+`"`) {
-		t.Errorf("no line has the trace's id:\n%s", log)
-	}
+	r.mu.Unlock()
+	harness.Eventually(t, "a line has the trace's id", func() bool { return strings.Contains(logSince(t, at), `trace="`+trace+`"`) })
 
 	// What the client does not trace is not traced: the rate is 0.
 	_, err = h.StopPodSandbox(h.Ctx, &runtimeapi.StopPodSandboxRequest{PodSandboxId: pod.GetPodSandboxId()})

@@ -109,8 +109,9 @@ func TestMemoryBelowUse(t *testing.T) {
 	if got.GetState() != runtimeapi.ContainerState_CONTAINER_RUNNING {
 		t.Errorf("the container is %s (%s)", got.GetState(), got.GetReason())
 	}
-	// What is in use but can be freed is in nobody's way: pages of a file.
-	c.Exec("fill /tmp/cache 40")
+	// What is in use but can be freed is in nobody's way: pages of a file. (The kernel
+	// does not wait for those that are still to be written.)
+	c.Exec("fill /tmp/cache 40 + sync /tmp/cache")
 	h.Must(update(h, c, &limits{MemoryLimitInBytes: 80 << 20}))
 	if got := strings.TrimSpace(c.Exec("print alive")); got != "alive" {
 		t.Error(got)
