@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 need_root
 need_go
 need_network
+need_disk # here, and not by a guest that is made beside a test which looks whether /etc stays as it is
 
 if [ $# -gt 0 ]; then
 	exec go run ./hack/testsum -- go test "$@"
@@ -24,11 +25,12 @@ hack/kubelet-build.sh >/dev/null
 nodes="./e2e/kubelet ./e2e/guest $(grep -rl --include=*_test.go 'harness\.Main(' e2e | xargs -n1 dirname | grep -v e2e/guest/inside | sort -u | sed 's|^|./|')"
 # What runs in the guest machine only is listed in e2e/guest.
 units=$(go list ./... | grep -v /e2e/guest/inside | grep -vxF -f <(go list $nodes))
-groups=(-- go test $units)
+# go test ends a package after ten minutes; the longest takes four of them on a machine with two processors.
+groups=(-- go test -timeout 30m $units)
 # The race detector needs cgo and so a C compiler; where there is none, the tests above have run without it.
 if command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ]; then
-	groups+=(-- env CGO_ENABLED=1 go test -race ./imagestore/... ./cri/...)
+	groups+=(-- env CGO_ENABLED=1 go test -race -timeout 30m ./imagestore/... ./cri/...)
 fi
 # They may run side by side.
-groups+=(-- go test -count=1 -timeout 15m $nodes)
+groups+=(-- go test -count=1 -timeout 30m $nodes)
 exec go run ./hack/testsum "${groups[@]}"

@@ -58,7 +58,7 @@ lacks() {
 eventually() {
 	local pattern=$1 i
 	shift
-	for i in $(seq 100); do
+	for i in $(seq 600); do
 		grep -qE -- "$pattern" <<<"$(timeout 60 crictl "$@" 2>&1)" && break
 		sleep 0.1
 	done
@@ -152,7 +152,7 @@ expect 'to be echoed' logs "$reader"
 crictl port-forward "$pod" 0:8080 >"$work/forward" 2>&1 &
 background+=($!)
 port=
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	port=$(sed -n 's/.*127\.0\.0\.1:\([0-9]*\) -> 8080.*/\1/p' "$work/forward" | head -1)
 	[ -n "$port" ] && break
 	sleep 0.1
