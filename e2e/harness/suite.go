@@ -134,10 +134,17 @@ func (s *Suite) Kill(t *testing.T) {
 	})
 }
 
-// Restart starts the daemon after Kill.
+// Restart starts the daemon after Kill. A client that asked for something in
+// between waits a second or more before it connects again, and fails all requests
+// until then: that time is over, too.
 func (s *Suite) Restart(t *testing.T) {
 	t.Helper()
 	if err := Script("node.sh", "start", s.Dir); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), node.Patience(time.Minute))
+	defer cancel()
+	if err := s.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

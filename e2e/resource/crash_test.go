@@ -41,7 +41,6 @@ func TestKilledInTheMiddleOfUpdates(t *testing.T) {
 		h.Kill(t)
 		<-done
 		h.Restart(t)
-		h.Must(h.WaitReady(h.Ctx))
 		// Readers do not wait until the containers are adopted.
 		var said string
 		harness.Eventually(t, "record and kernel agree, with all of an update or nothing", func() bool {
