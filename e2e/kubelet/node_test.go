@@ -82,6 +82,8 @@ func newWorld(t *testing.T, mirror string, gates ...string) *world {
 	return w
 }
 
+// kubeletConfig is the defaults, but that a machine which is short of disk or memory
+// while tests run beside each other costs no pod its life.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://%[1]s/node/varve.sock
@@ -97,6 +99,8 @@ healthzPort: 0
 maxOpenFiles: 20000
 fileCheckFrequency: 1s
 enableControllerAttachDetach: false
+imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: 0%%, nodefs.available: 0%%, nodefs.inodesFree: 0%%, imagefs.available: 0%%, imagefs.inodesFree: 0%%}
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 `
