@@ -149,7 +149,7 @@ func oneCycle(h *harness.Test, config *runtimeapi.PodSandboxConfig) error {
 		return err
 	}
 	for range 3 {
-		_, err := h.ExecSync(h.Ctx, &runtimeapi.ExecSyncRequest{ContainerId: c.GetContainerId(), Cmd: []string{"/bin/probe", "id"}, Timeout: 10})
+		_, err := h.ExecSync(h.Ctx, &runtimeapi.ExecSyncRequest{ContainerId: c.GetContainerId(), Cmd: []string{"/bin/probe", "id"}, Timeout: 60})
 		if err != nil {
 			return err
 		}
