@@ -55,6 +55,17 @@ type LeftError struct {
 	ID     string // of the run's object
 	Ending bool   // the run is one that nobody wanted any more
 	Err    error  // the cause of the context's end
+
+	call *call
+}
+
+// Result is that of the run, if it has come to its end since: it is waited for
+// a moment. Of a run that the caller had not joined there is none.
+func (e *LeftError) Result() (ended bool, id string, err error) {
+	if e.Ending || !e.call.over() {
+		return false, "", nil
+	}
+	return true, e.call.id, e.call.err
 }
 
 // Error says that the same request still runs, and why nobody waits for it.
@@ -138,13 +149,21 @@ func (j *Joint) leave(ctx context.Context, c *call) (string, error) {
 		c.timer = time.AfterFunc(c.run.Linger, func() { j.give(c, cause) })
 	}
 	j.mu.Unlock()
+	if c.over() {
+		return c.id, c.err
+	}
+	return "", &LeftError{ID: c.run.ID, Err: cause, call: c}
+}
+
+// over waits a moment for the end of the run.
+func (c *call) over() bool {
 	t := time.NewTimer(courtesy)
 	defer t.Stop()
 	select {
 	case <-c.done:
-		return c.id, c.err
+		return true
 	case <-t.C:
-		return "", &LeftError{ID: c.run.ID, Err: cause}
+		return false
 	}
 }
 

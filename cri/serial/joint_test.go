@@ -179,6 +179,28 @@ func TestJointLingers(t *testing.T) {
 	})
 }
 
+// A run that ends just after its caller has left is still told of.
+func TestJointTellsAResultThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j Joint
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		own := errors.New("undone in the end")
+		_, err := j.Do(ctx, Run{Key: "k", ID: "x", Do: func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			time.Sleep(courtesy + time.Millisecond)
+			return "x", own
+		}})
+		var left *LeftError
+		if !errors.As(err, &left) {
+			t.Fatalf("got %v", err)
+		}
+		if ended, id, err := left.Result(); !ended || id != "x" || err != own {
+			t.Errorf("its result: %v, %q, %v", ended, id, err)
+		}
+	})
+}
+
 func TestJointAfterAPanic(t *testing.T) {
 	var j Joint
 	_, err := j.Do(t.Context(), Run{Key: "k", Do: func(context.Context) (string, error) { panic("x") }})

@@ -33,12 +33,26 @@ func (s *Server) join(ctx context.Context, op step.Op, linger time.Duration, key
 			return "", l.Stuck(left.Err)
 		}
 	}
-	return "", s.blocked(op.String(), left.Err, ids...)
+	if err := s.waits(op.String(), left.Err, ids...); err != nil {
+		return "", err
+	}
+	if ended, id, err := left.Result(); ended { // while we looked for it
+		return id, err
+	}
+	return "", s.blocked(op.String(), left.Err)
 }
 
 // blocked adds to the end of the wait of what (a request, an object) which
 // operation on one of the objects with the ids it waited for.
 func (s *Server) blocked(what string, cause error, ids ...string) error {
+	if err := s.waits(what, cause, ids...); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s: waits for another request, or for the daemon's start: %w", what, cause)
+}
+
+// waits is the error of blocked when there is such an operation, and else nil.
+func (s *Server) waits(what string, cause error, ids ...string) error {
 	for _, id := range ids {
 		for _, l := range s.steps.Live() {
 			if l.ID == id {
@@ -46,7 +60,7 @@ func (s *Server) blocked(what string, cause error, ids ...string) error {
 			}
 		}
 	}
-	return fmt.Errorf("%s: waits for another request, or for the daemon's start: %w", what, cause)
+	return nil
 }
 
 // op names an operation on the pod.

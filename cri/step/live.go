@@ -14,6 +14,7 @@ type Live struct {
 	Index   int           // its number, from 0
 	Steps   int           // how many steps there are
 	Undoing bool          // whether the step is being undone
+	Failure *Error        // why it is undone; nil when it is not
 	Since   time.Time     // when the operation began
 	For     time.Duration // how long ago that was
 	StepFor time.Duration // how long it is in the step
@@ -32,13 +33,14 @@ func (l Live) String() string {
 }
 
 // Stuck is the error of somebody who does not wait for the operation any longer,
-// because of cause: the one that Run would return, had its step ended now.
+// because of cause: the one that Run would return, had its step ended now. Of one
+// that is being undone it is the failure, which is what its caller asks about.
 func (l Live) Stuck(cause error) error {
-	name := l.Step
-	if l.Undoing {
-		name = "undo " + name
+	stuck := &StuckError{Detail: l.Detail, For: l.StepFor, Err: cause}
+	if l.Failure != nil {
+		return &Error{Op: l.Op, Step: l.Failure.Step, Err: l.Failure.Err, Undo: []UndoError{{l.Step, stuck}}}
 	}
-	return &Error{Op: l.Op, Step: name, Err: &StuckError{Detail: l.Detail, For: l.StepFor, Err: cause}}
+	return &Error{Op: l.Op, Step: l.Step, Err: stuck}
 }
 
 // registry is the list of running operations. The lock is held for two
@@ -95,8 +97,10 @@ func (e *Engine) Running() int {
 
 func (o *liveOp) look(now time.Time) Live {
 	l := Live{
-		Op: o.op, Index: int(o.at.Load()), Steps: len(o.steps), Undoing: o.undoing.Load(), Since: o.since, For: now.Sub(o.since),
+		Op: o.op, Index: int(o.at.Load()), Steps: len(o.steps), Since: o.since, For: now.Sub(o.since),
 	}
+	l.Failure = o.failure.Load()
+	l.Undoing = l.Failure != nil
 	if l.Index < len(o.steps) {
 		l.Step = o.steps[l.Index].Name
 	}

@@ -104,7 +104,8 @@ func (e *Engine) fail(ctx context.Context, entry *liveOp, at int, cause error) e
 	// the context (logger, trace) but without its end.
 	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	entry.undoing.Store(true)
+	failure := *result // whose list of what was not undone nobody changes
+	entry.failure.Store(&failure)
 	for i := at - 1; i >= 0; i-- {
 		step := &entry.steps[i]
 		if step.Undo == nil {
@@ -122,15 +123,15 @@ func (e *Engine) fail(ctx context.Context, entry *liveOp, at int, cause error) e
 	return result
 }
 
-// liveOp is one running operation; at, entered, detail and undoing are written
+// liveOp is one running operation; at, entered, detail and failure are written
 // by the goroutine that runs it and read by anyone.
 type liveOp struct {
 	op      Op
 	steps   []Step
 	since   time.Time
 	at      atomic.Int32
-	entered atomic.Int64 // when the step began, in ns after since
-	undoing atomic.Bool
+	entered atomic.Int64           // when the step began, in ns after since
+	failure atomic.Pointer[Error]  // why it is being undone
 	detail  atomic.Pointer[string] // what the step waits for
 
 	prev, next *liveOp // registry.mu

@@ -35,6 +35,22 @@ func TestStuck(t *testing.T) {
 	Note(t.Context(), "outside of a step") // does nothing
 }
 
+// Who leaves while the operation is undone is told why it is, not only where the
+// undoing is.
+func TestStuckWhileItIsUndone(t *testing.T) {
+	var e Engine
+	cause := errors.New("no room")
+	var live Live
+	_ = e.Run(t.Context(), Op{Verb: "CreateContainer", Object: "main"}, []Step{
+		{Name: "layer", Undo: func(context.Context) error { live = e.Live()[0]; return errors.New("later") }},
+		{Name: "host paths", Do: func(context.Context) error { return cause }},
+	})
+	left := live.Stuck(context.DeadlineExceeded)
+	if !errors.Is(left, cause) || !regexp.MustCompile(`^CreateContainer main: host paths: no room; not undone: layer: still running after [0-9.]+(ns|µs|ms|s): context deadline exceeded$`).MatchString(left.Error()) {
+		t.Errorf("the error of who does not wait any longer: %v", left)
+	}
+}
+
 // What one step waited for is no matter of the next.
 func TestNoteEndsWithItsStep(t *testing.T) {
 	var e Engine
