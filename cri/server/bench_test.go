@@ -62,7 +62,7 @@ func BenchmarkPod(b *testing.B) {
 		})
 		time.Sleep(5 * time.Millisecond)
 		w.time("exec", func() {
-			if _, err := n.exec(id, 0, "print"); err != nil {
+			if _, err := n.exec(id, "print"); err != nil {
 				b.Fatal(err)
 			}
 		})

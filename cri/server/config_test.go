@@ -31,7 +31,7 @@ func TestLimitsOfTheConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := n.run(pod.GetPodSandboxId(), pc, containerConfig(pc, "main", "sleep"))
-		out, err := n.exec(id, 10, "cat", "/proc/1/limits", "/proc/mounts")
+		out, err := n.exec(id, "cat", "/proc/1/limits", "/proc/mounts")
 		if err != nil {
 			t.Fatal(err)
 		}

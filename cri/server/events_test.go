@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/shim"
 )
 
 // listen opens a stream of events and waits until the server knows of it.
@@ -106,17 +106,20 @@ func TestEventsAfterRestart(t *testing.T) {
 	n.pull()
 	pc := podConfig(t)
 	pod := n.pod(pc)
-	id := n.run(pod, pc, containerConfig(pc, "main", "sleep", "300ms"))
+	id := n.run(pod, pc, containerConfig(pc, "main", "sleep"))
 	n.run(pod, pc, containerConfig(pc, "other", "sleep"))
 	c, err := n.s.table.findContainer(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	proc := fmt.Sprintf("/proc/%d", c.rec.Load().PID)
 	n.crash()
-	for _, err := os.Stat(proc); err == nil; _, err = os.Stat(proc) {
-		time.Sleep(10 * time.Millisecond)
+	if err := unix.Kill(c.rec.Load().PID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
+	await(t, "the exit is on record", func() bool {
+		_, err := shim.ReadExit(n.s.records.ContainerDir(id))
+		return err == nil
+	})
 	n.restart()
 	stream := n.listen()
 	for {

@@ -81,6 +81,20 @@ func setup(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
+// patience is how long something may take that is about to happen: a test that
+// fails for its end has found something, however busy the machine is.
+const patience = time.Minute
+
+// await fails the test unless the condition comes to hold.
+func await(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("this does not come to be: %s", what)
+		}
+	}
+}
+
 // node is a server on directories of its own, behind a real socket.
 type node struct {
 	*criclient.Client
@@ -92,6 +106,7 @@ type node struct {
 	launcher *shim.Launcher
 	adopted  <-chan struct{}
 	hook     hook
+	late     atomic.Pointer[func() bool] // of the next request; see deadline
 }
 
 // hook is told of every step before it begins; a test sets it.
@@ -175,7 +190,7 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	n.grpc = grpc.NewServer(append(n.s.Options(), grpc.MaxSendMsgSize(64<<20), grpc.MaxRecvMsgSize(16<<20))...)
+	n.grpc = grpc.NewServer(append(n.s.Options(), grpc.ChainUnaryInterceptor(n.intercept), grpc.MaxSendMsgSize(64<<20), grpc.MaxRecvMsgSize(16<<20))...)
 	n.s.Register(n.grpc)
 	go n.grpc.Serve(l)       //nolint:errcheck // it ends with the test
 	go n.s.Streams().Serve() //nolint:errcheck // it ends with the test
@@ -209,13 +224,13 @@ func (n *node) restart() {
 	n.start()
 	select {
 	case <-n.adopted:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		n.t.Fatal("adoption does not end")
 	}
 }
 
 func (n *node) clean() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	list, err := n.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{})
 	if err != nil {
@@ -269,7 +284,7 @@ func (n *node) audit() {
 
 // ctx is a context that ends a test which hangs.
 func (n *node) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	n.t.Cleanup(cancel)
 	return ctx
 }
@@ -352,18 +367,16 @@ func (n *node) status(id string) *runtimeapi.ContainerStatus {
 // exit waits for the container's end.
 func (n *node) exit(id string) *runtimeapi.ContainerStatus {
 	n.t.Helper()
-	for range 1000 {
-		if st := n.status(id); st.GetState() == runtimeapi.ContainerState_CONTAINER_EXITED {
-			return st
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	n.t.Fatalf("container %s does not exit", id)
-	return nil
+	var st *runtimeapi.ContainerStatus
+	await(n.t, "container "+id+" exits", func() bool {
+		st = n.status(id)
+		return st.GetState() == runtimeapi.ContainerState_CONTAINER_EXITED
+	})
+	return st
 }
 
-func (n *node) exec(id string, timeout int64, cmd ...string) (*runtimeapi.ExecSyncResponse, error) {
-	return n.ExecSync(n.ctx(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: append([]string{"/bin/probe"}, cmd...), Timeout: timeout})
+func (n *node) exec(id string, cmd ...string) (*runtimeapi.ExecSyncResponse, error) {
+	return n.ExecSync(n.ctx(), &runtimeapi.ExecSyncRequest{ContainerId: id, Cmd: append([]string{"/bin/probe"}, cmd...)})
 }
 
 // want fails the test unless err has the code and its message holds words.

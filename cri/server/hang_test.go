@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
@@ -19,14 +18,8 @@ import (
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/e2e/testimage"
 	"github.com/varve-cri/varve/e2e/testregistry"
+	"github.com/varve-cri/varve/imagestore/progress"
 )
-
-// short is a deadline that passes while something hangs.
-func (n *node) short() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	n.t.Cleanup(cancel)
-	return ctx
-}
 
 func TestPluginThatHangs(t *testing.T) {
 	n := newNode(t)
@@ -35,18 +28,18 @@ func TestPluginThatHangs(t *testing.T) {
 	run := &runtimeapi.RunPodSandboxRequest{Config: pc}
 	hang("ADD", true)
 	hang("DEL", true)
-	_, err := n.RunPodSandbox(n.short(), run)
-	want(t, err, codes.DeadlineExceeded, "RunPodSandbox test/pod: network: CNI plugin fake: ADD: still running after ")
+	_, err := n.RunPodSandbox(n.deadline(n.in("RunPodSandbox", "network", "CNI plugin")), run)
+	want(t, err, codes.DeadlineExceeded, "RunPodSandbox test/pod: network: ", "plugin fake: ADD: ", "still running after ")
 	// The first one is being undone, which hangs too.
-	_, err = n.RunPodSandbox(n.short(), run)
+	_, err = n.RunPodSandbox(n.deadline(joined(1)), run)
 	want(t, err, codes.DeadlineExceeded, "RunPodSandbox test/pod: waits for RunPodSandbox test/pod, which is in step ")
 	hang("ADD", false)
 	hang("DEL", false)
 	pod := n.pod(pc)
 	stop := &runtimeapi.StopPodSandboxRequest{PodSandboxId: pod}
 	hang("DEL", true)
-	_, err = n.StopPodSandbox(n.short(), stop)
-	want(t, err, codes.DeadlineExceeded, "StopPodSandbox test/pod: network: CNI plugin fake: DEL: still running after ")
+	_, err = n.StopPodSandbox(n.deadline(n.in("StopPodSandbox", "network", "CNI plugin")), stop)
+	want(t, err, codes.DeadlineExceeded, "StopPodSandbox test/pod: network: ", "plugin fake: DEL: ", "still running after ")
 	hang("DEL", false)
 	if _, err := n.StopPodSandbox(n.ctx(), stop); err != nil {
 		t.Error(err)
@@ -88,12 +81,12 @@ func TestHostPathThatHangs(t *testing.T) {
 	cc := containerConfig(pc, "main", "sleep")
 	cc.Mounts = []*runtimeapi.Mount{{HostPath: dir, ContainerPath: "/data"}}
 	create := &runtimeapi.CreateContainerRequest{PodSandboxId: pod, Config: cc, SandboxConfig: pc}
-	_, err := n.CreateContainer(n.short(), create)
+	_, err := n.CreateContainer(n.deadline(n.in("CreateContainer", "host paths", "host path")), create)
 	want(t, err, codes.DeadlineExceeded, "CreateContainer main: host paths: ", dir, "still running after ")
 	// A log directory cannot be looked at with a limit: the step hangs, the request does not.
 	logs := podConfig(t, func(c *runtimeapi.PodSandboxConfig) { c.LogDirectory = dir + "/logs" })
-	for range 2 {
-		_, err = n.RunPodSandbox(n.short(), &runtimeapi.RunPodSandboxRequest{Config: logs})
+	for _, hangs := range []func() bool{n.begun("RunPodSandbox", "files"), joined(1)} {
+		_, err = n.RunPodSandbox(n.deadline(hangs), &runtimeapi.RunPodSandboxRequest{Config: logs})
 		want(t, err, codes.DeadlineExceeded, "RunPodSandbox test/pod: ", "files")
 	}
 	revive()
@@ -123,7 +116,7 @@ func TestShimThatHangs(t *testing.T) {
 	id := n.run(pod, pc, containerConfig(pc, "main", "sleep"))
 	n.stopShim(id)
 	stop := &runtimeapi.StopContainerRequest{ContainerId: id}
-	_, err := n.StopContainer(n.short(), stop)
+	_, err := n.StopContainer(n.deadline(n.begun("StopContainer", "kill")), stop)
 	want(t, err, codes.DeadlineExceeded, "StopContainer main: kill: still running after ")
 	if _, err := n.StopContainer(n.ctx(), stop); err != nil {
 		t.Fatal(err)
@@ -173,13 +166,11 @@ func TestStartThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n.launcher.Waiting() < *n.cfg.Shim.Spares {
-		time.Sleep(time.Millisecond)
-	}
+	await(t, "the spares wait", func() bool { return n.launcher.Waiting() == *n.cfg.Shim.Spares })
 	end := n.stopSpares()
 	defer end()
 	start := &runtimeapi.StartContainerRequest{ContainerId: id}
-	_, err = n.StartContainer(n.short(), start)
+	_, err = n.StartContainer(n.deadline(n.begun("StartContainer", "launch")), start)
 	want(t, err, codes.DeadlineExceeded, "StartContainer main: launch: still running after ")
 	st := n.exit(id)
 	_, err = n.StartContainer(n.ctx(), start)
@@ -213,7 +204,14 @@ func TestRegistryThatHangs(t *testing.T) {
 	}
 	built.registry.Fault("hangs", testregistry.Fault{Blobs: testregistry.BlobStalled})
 	pull := &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: "registry.test/hangs:1"}}
-	_, err = n.PullImage(n.short(), pull)
+	_, err = n.PullImage(n.deadline(func() bool {
+		for _, p := range n.images.Pulls().List() {
+			if len(p.Layers) == 1 && p.Layers[0].Stage == progress.LayerFetching {
+				return true
+			}
+		}
+		return false
+	}), pull)
 	want(t, err, codes.DeadlineExceeded, "PullImage registry.test/hangs:1: layers: ", " bytes had come: still running after ")
 	built.registry.Fault("hangs", testregistry.Fault{})
 	if _, err := n.PullImage(n.ctx(), pull); err != nil {
@@ -258,13 +256,13 @@ func TestWaitsForAnotherRequest(t *testing.T) {
 	}()
 	<-reached
 	const waits = "waits for StartContainer main, which is in step launch for "
-	_, err = n.StopContainer(n.short(), &runtimeapi.StopContainerRequest{ContainerId: id})
+	_, err = n.StopContainer(n.deadline(joined(2)), &runtimeapi.StopContainerRequest{ContainerId: id})
 	want(t, err, codes.DeadlineExceeded, "StopContainer main: "+waits)
-	_, err = n.RemoveContainer(n.short(), &runtimeapi.RemoveContainerRequest{ContainerId: id})
+	_, err = n.RemoveContainer(n.deadline(joined(2)), &runtimeapi.RemoveContainerRequest{ContainerId: id})
 	want(t, err, codes.DeadlineExceeded, "RemoveContainer main: "+waits)
-	_, err = n.StopPodSandbox(n.short(), &runtimeapi.StopPodSandboxRequest{PodSandboxId: pod})
+	_, err = n.StopPodSandbox(n.deadline(n.begun("StopPodSandbox", "containers")), &runtimeapi.StopPodSandboxRequest{PodSandboxId: pod})
 	want(t, err, codes.DeadlineExceeded, "StopPodSandbox test/pod: containers: ", waits)
-	_, err = n.StartContainer(n.short(), &runtimeapi.StartContainerRequest{ContainerId: id})
+	_, err = n.StartContainer(n.deadline(joined(2)), &runtimeapi.StartContainerRequest{ContainerId: id})
 	want(t, err, codes.DeadlineExceeded, "StartContainer main: launch: still running after ")
 	release()
 	if err := <-started; err != nil {
@@ -301,9 +299,15 @@ func TestSecondRequestJoins(t *testing.T) {
 		go func() { results <- r.send() }()
 		<-reached
 		go func() { results <- r.send() }()
-		time.Sleep(50 * time.Millisecond) // for the second to arrive; one that comes too late finds it done
-		if live := n.s.steps.Live(); len(live) != 1 || live[0].Verb != r.verb || live[0].Step != r.step {
-			t.Errorf("%s: runs %v", r.verb, live)
+		await(t, "the second one has joined", joined(2))
+		var runs []step.Live // of all, those of before may not have ended
+		for _, l := range n.s.steps.Live() {
+			if l.Verb == r.verb {
+				runs = append(runs, l)
+			}
+		}
+		if len(runs) != 1 || runs[0].Step != r.step {
+			t.Errorf("%s: runs %v", r.verb, runs)
 		}
 		release()
 		for range 2 {

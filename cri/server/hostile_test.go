@@ -29,10 +29,13 @@ type stage struct {
 	pod, running, created string // ids
 	spare                 string // a container to be changed
 	methods               map[string]*hostile.Method
+
+	bounds struct{ request, change time.Duration } // of a request, and for things to be as they were
 }
 
 func newStage(t testing.TB) *stage {
 	s := &stage{node: newNode(t), methods: map[string]*hostile.Method{}}
+	s.bounds.request, s.bounds.change = patience, patience
 	for _, m := range hostile.Methods() {
 		s.methods[m.Name] = m
 	}
@@ -145,7 +148,7 @@ func (s *stage) remove(id string) {
 func (s *stage) call(method string, req proto.Message) error {
 	s.t.Helper()
 	m := s.methods[method]
-	limit := 30 * time.Second
+	limit := s.bounds.request
 	if method == "GetContainerEvents" {
 		limit = 50 * time.Millisecond // it has no end
 	}
@@ -226,7 +229,7 @@ func (s *stage) picture() string {
 func (s *stage) same(what, before string) {
 	s.t.Helper()
 	after := s.picture()
-	for end := time.Now().Add(5 * time.Second); after != before && time.Now().Before(end); after = s.picture() {
+	for end := time.Now().Add(s.bounds.change); after != before && time.Now().Before(end); after = s.picture() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if after == before {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,19 +30,18 @@ func TestLife(t *testing.T) {
 	if st.GetState() != runtimeapi.ContainerState_CONTAINER_RUNNING || st.GetStartedAt() < st.GetCreatedAt() || st.GetImageId() == "" || st.GetImageId() != st.GetImage().GetImage() && st.GetImageRef() == "" {
 		t.Errorf("running: %v", st)
 	}
-	if out, err := n.exec(id, 5, "print", "from", "exec"); err != nil || string(out.GetStdout()) != "from exec\n" || out.GetExitCode() != 0 {
+	if out, err := n.exec(id, "print", "from", "exec"); err != nil || string(out.GetStdout()) != "from exec\n" || out.GetExitCode() != 0 {
 		t.Errorf("exec: %v, %v", out, err)
 	}
-	if out, err := n.exec(id, 5, "exit", "7"); err != nil || out.GetExitCode() != 7 {
+	if out, err := n.exec(id, "exit", "7"); err != nil || out.GetExitCode() != 7 {
 		t.Errorf("exec: %v, %v", out, err)
 	}
 	// A busy machine may not have let it print when its execs are done.
 	file := filepath.Join(pc.GetLogDirectory(), "main.log")
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if info, err := os.Stat(file); err == nil && info.Size() > 0 {
-			break
-		}
-	}
+	await(t, "the container prints", func() bool {
+		info, err := os.Stat(file)
+		return err == nil && info.Size() > 0
+	})
 	for range 2 {
 		if _, err := n.StopContainer(n.ctx(), &runtimeapi.StopContainerRequest{ContainerId: id}); err != nil {
 			t.Fatal(err)
@@ -101,8 +101,8 @@ func TestExits(t *testing.T) {
 	if _, err := n.StopContainer(n.ctx(), &runtimeapi.StopContainerRequest{ContainerId: deaf, Timeout: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took < time.Second || took > 3*time.Second {
-		t.Errorf("stop of a deaf container took %v", took)
+	if took := time.Since(begin); took < time.Second {
+		t.Errorf("a deaf container had %v to stop", took)
 	}
 	if st := n.status(deaf); st.GetExitCode() != 137 {
 		t.Errorf("killed: %v", st)
@@ -111,14 +111,10 @@ func TestExits(t *testing.T) {
 
 func waitLog(t *testing.T, pc *runtimeapi.PodSandboxConfig, name, words string) {
 	t.Helper()
-	for range 500 {
+	await(t, fmt.Sprintf("the log of %s says %q", name, words), func() bool {
 		body, err := os.ReadFile(filepath.Join(pc.GetLogDirectory(), name+".log"))
-		if err == nil && strings.Contains(string(body), words) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("log of %s does not say %q", name, words)
+		return err == nil && strings.Contains(string(body), words)
+	})
 }
 
 func TestCommandThatCannotRun(t *testing.T) {
@@ -151,13 +147,15 @@ func TestSharedPID(t *testing.T) {
 	pod := n.pod(pc)
 	a := n.run(pod, pc, containerConfig(pc, "a", "sleep"))
 	b := n.run(pod, pc, containerConfig(pc, "b", "sleep"))
-	out, err := n.exec(b, 5, "pids")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := strings.Count(string(out.GetStdout()), "sleep"); got != 2 {
-		t.Errorf("sees %d of 2 containers:\n%s", got, out.GetStdout())
-	}
+	// A start is over when the kernel has taken the program; its arguments are
+	// there to be seen a moment later.
+	await(t, "both containers are seen", func() bool {
+		out, err := n.exec(b, "pids")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(out.GetStdout()), "sleep") == 2
+	})
 	if _, err := n.StopContainer(n.ctx(), &runtimeapi.StopContainerRequest{ContainerId: a}); err != nil {
 		t.Fatal(err)
 	}
@@ -182,10 +180,10 @@ func TestSharedMemory(t *testing.T) {
 	pod := n.pod(pc)
 	a := n.run(pod, pc, containerConfig(pc, "a", "sleep"))
 	b := n.run(pod, pc, containerConfig(pc, "b", "sleep"))
-	if _, err := n.exec(a, 5, "write", "/dev/shm/x", "shared"); err != nil {
+	if _, err := n.exec(a, "write", "/dev/shm/x", "shared"); err != nil {
 		t.Fatal(err)
 	}
-	out, err := n.exec(b, 5, "cat", "/dev/shm/x")
+	out, err := n.exec(b, "cat", "/dev/shm/x")
 	if err != nil || !strings.Contains(string(out.GetStdout()), "shared") {
 		t.Errorf("%v, %v", out, err)
 	}

@@ -3,8 +3,8 @@ package server
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -30,6 +30,10 @@ func (n *node) network() (refuse func(verb string, on bool)) { return n.faultyNe
 // "hangs-at-", as long as it is on.
 func (n *node) faultyNetwork(fault string) (faulty func(verb string, on bool)) {
 	n.t.Helper()
+	// A child that the launcher forks meanwhile would hold the program open for
+	// writing, and nobody could run it.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	program := filepath.Join(n.cfg.Network.BinDirs[0], "fake")
 	for path, content := range map[string]string{
 		program: fake,
@@ -91,13 +95,10 @@ func TestNetworkRefuses(t *testing.T) {
 // paid waits until no network detach is owed.
 func (n *node) paid() {
 	n.t.Helper()
-	for range 1000 {
-		if owed, _ := n.s.net.Owed(); len(owed) == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	n.t.Error("the network is owed for ever")
+	await(n.t, "no network is owed", func() bool {
+		owed, _ := n.s.net.Owed()
+		return len(owed) == 0
+	})
 }
 
 func TestRestartPaysDebts(t *testing.T) {
@@ -120,12 +121,8 @@ func TestRestartPaysDebts(t *testing.T) {
 
 func (n *node) paidBut(pod string) {
 	n.t.Helper()
-	for range 1000 {
-		if owed, _ := n.s.net.Owed(); len(owed) == 1 && owed[0] == pod {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	owed, err := n.s.net.Owed()
-	n.t.Errorf("owed %v, %v: want %s only", owed, err, pod)
+	await(n.t, "the network of "+pod+" alone is owed", func() bool {
+		owed, _ := n.s.net.Owed()
+		return len(owed) == 1 && owed[0] == pod
+	})
 }

@@ -120,7 +120,7 @@ func TestGoneIsDone(t *testing.T) {
 			_, err := n.ContainerStats(ctx, &runtimeapi.ContainerStatsRequest{ContainerId: none})
 			return err
 		},
-		"ExecSync": func() error { _, err := n.exec(none, 1, "print"); return err },
+		"ExecSync": func() error { _, err := n.exec(none, "print"); return err },
 		"ReopenContainerLog": func() error {
 			_, err := n.ReopenContainerLog(ctx, &runtimeapi.ReopenContainerLogRequest{ContainerId: none})
 			return err
@@ -167,7 +167,7 @@ func TestCancelUndoes(t *testing.T) {
 // settle waits until calls whose callers have gone have ended.
 func settle(t *testing.T, n *node) {
 	t.Helper()
-	for range 500 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if len(n.s.steps.Live()) == 0 {
 			time.Sleep(20 * time.Millisecond) // one that was about to begin
 			if len(n.s.steps.Live()) == 0 {

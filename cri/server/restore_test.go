@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/shim"
 )
 
 func TestRestart(t *testing.T) {
@@ -19,23 +21,35 @@ func TestRestart(t *testing.T) {
 	pc := podConfig(t, sharedPID)
 	pod := n.pod(pc)
 	runs := n.run(pod, pc, containerConfig(pc, "runs", "sleep"))
-	ends := n.run(pod, pc, containerConfig(pc, "ends", "sleep", "300ms", "+", "exit", "9"))
+	ends := n.run(pod, pc, containerConfig(pc, "ends", "trap", "SIGTERM", "9"))
+	waitLog(t, pc, "ends", "waiting")
 	created, err := n.create(pod, pc, containerConfig(pc, "created", "print", "late"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := n.status(runs)
+	c, err := n.s.table.findContainer(ends)
+	if err != nil {
+		t.Fatal(err)
+	}
 	n.crash()
-	time.Sleep(600 * time.Millisecond) // one exits while there is no daemon
+	if err := unix.Kill(c.rec.Load().PID, unix.SIGTERM); err != nil { // one exits while there is no daemon
+		t.Fatal(err)
+	}
+	await(t, "its exit is on record", func() bool {
+		_, err := shim.ReadExit(n.s.records.ContainerDir(ends))
+		return err == nil
+	})
+	ended := time.Now()
 	n.restart()
 	if st := n.status(runs); st.GetState() != runtimeapi.ContainerState_CONTAINER_RUNNING || st.GetStartedAt() != before.GetStartedAt() {
 		t.Errorf("running: %v", st)
 	}
 	st := n.status(ends)
-	if st.GetState() != runtimeapi.ContainerState_CONTAINER_EXITED || st.GetExitCode() != 9 || time.Since(time.Unix(0, st.GetFinishedAt())) < 100*time.Millisecond {
+	if st.GetState() != runtimeapi.ContainerState_CONTAINER_EXITED || st.GetExitCode() != 9 || st.GetFinishedAt() > ended.UnixNano() {
 		t.Errorf("ended meanwhile: %v", st)
 	}
-	if out, err := n.exec(runs, 5, "print", "still", "here"); err != nil || string(out.GetStdout()) != "still here\n" {
+	if out, err := n.exec(runs, "print", "still", "here"); err != nil || string(out.GetStdout()) != "still here\n" {
 		t.Errorf("exec after the restart: %v, %v", out, err)
 	}
 	if _, err := n.StartContainer(n.ctx(), &runtimeapi.StartContainerRequest{ContainerId: created}); err != nil {

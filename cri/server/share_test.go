@@ -122,7 +122,7 @@ func TestHostname(t *testing.T) {
 	named := func(c *runtimeapi.PodSandboxConfig) { c.Metadata.Name = "my pod" }
 	own := podConfig(t, named) // on the host's network: the host's name
 	id := n.run(n.pod(own), own, containerConfig(own, "main", "sleep"))
-	if out, err := n.exec(id, 5, "env", "HOSTNAME"); err != nil || strings.TrimSpace(string(out.GetStdout())) != host {
+	if out, err := n.exec(id, "env", "HOSTNAME"); err != nil || strings.TrimSpace(string(out.GetStdout())) != host {
 		t.Errorf("HOSTNAME on the host's network: %s, %v; want %s", out.GetStdout(), err, host)
 	}
 	p := newPod(&record.Pod{ID: id, Config: own, Pins: record.Pins{Net: true, UTS: true}})

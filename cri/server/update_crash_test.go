@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -68,7 +67,7 @@ func TestUpdateCutOff(t *testing.T) {
 			if fmt.Sprint(got.GetMemoryLimitInBytes()) != tc.memory || fmt.Sprint(got.GetOomScoreAdj()) != tc.adj {
 				t.Errorf("status tells %v", got)
 			}
-			if out, err := n.exec(id, 10, "cat", "/proc/1/oom_score_adj", "/proc/self/oom_score_adj"); err != nil || string(out.GetStdout()) != tc.adj+"\n"+tc.adj+"\n" {
+			if out, err := n.exec(id, "cat", "/proc/1/oom_score_adj", "/proc/self/oom_score_adj"); err != nil || string(out.GetStdout()) != tc.adj+"\n"+tc.adj+"\n" {
 				t.Errorf("oom_score_adj: %v, %v", out, err)
 			}
 			if c, err = n.s.table.findContainer(id); err != nil || c.rec.Load().Pending != nil {
@@ -81,13 +80,10 @@ func TestUpdateCutOff(t *testing.T) {
 // used waits until the container holds memory.
 func (n *node) used(id string, bytes uint64) {
 	n.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	await(n.t, fmt.Sprintf("container %s holds %d bytes", id, bytes), func() bool {
 		a, err := n.ContainerStats(n.ctx(), &runtimeapi.ContainerStatsRequest{ContainerId: id})
-		if err == nil && a.GetStats().GetMemory().GetUsageBytes().GetValue() >= bytes {
-			return
-		}
-	}
-	n.t.Fatalf("container %s does not come to hold %d bytes", id, bytes)
+		return err == nil && a.GetStats().GetMemory().GetUsageBytes().GetValue() >= bytes
+	})
 }
 
 // A record that cannot be written takes the kernel's limits back, those too

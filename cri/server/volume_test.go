@@ -53,11 +53,11 @@ func TestImageVolume(t *testing.T) {
 	}
 	look := func(c string) {
 		t.Helper()
-		out, err := n.exec(c, 5, "cat", "/v/all/d/file", "/v/part/file", "/v/file", "/v/self/note")
+		out, err := n.exec(c, "cat", "/v/all/d/file", "/v/part/file", "/v/file", "/v/self/note")
 		if err != nil || string(out.GetStdout()) != strings.Repeat("from the volume", 3)+"from the image\n" {
 			t.Errorf("%v, %v", out, err)
 		}
-		if out, err := n.exec(c, 5, "write", "/v/all/d/file", "x"); err != nil || !strings.Contains(string(out.GetStderr()), "read-only") {
+		if out, err := n.exec(c, "write", "/v/all/d/file", "x"); err != nil || !strings.Contains(string(out.GetStderr()), "read-only") {
 			t.Errorf("a write: %v, %v", out, err)
 		}
 	}
