@@ -26,7 +26,7 @@ type conn struct {
 	s      *Server
 	outer  net.Conn // what net/http has: this, or TLS on top of it
 	cancel context.CancelCauseFunc
-	watch  uint32
+	watch  atomic.Uint32
 	moved  atomic.Int64 // when the last bytes did, nanoseconds since 1970
 	idle   *time.Timer
 	once   sync.Once
@@ -71,12 +71,17 @@ func (s *Server) begin(ctx context.Context, outer net.Conn) context.Context {
 	c.outer = outer
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	c.moved.Store(time.Now().UnixNano())
-	c.idle = time.AfterFunc(s.cfg.IdleTimeout, c.checkIdle)
+	// Both may end the connection at any moment from here on, on another goroutine.
+	c.idle = time.AfterFunc(1<<62, c.checkIdle)
+	c.idle.Reset(s.cfg.IdleTimeout)
 	n, err := s.hangups.watch(c.TCPConn, func() { c.abort(errGone) })
+	c.watch.Store(n)
 	if err != nil {
 		c.abort(err)
 	}
-	c.watch = n
+	if ctx.Err() != nil { // who ended it may not have known the number
+		s.hangups.forget(n)
+	}
 	return context.WithValue(ctx, connKey{}, c)
 }
 
@@ -117,7 +122,7 @@ func (c *conn) abort(why error) {
 func (c *conn) end(why error) {
 	c.cancel(why)
 	c.idle.Stop()
-	c.s.hangups.forget(c.watch)
+	c.s.hangups.forget(c.watch.Load())
 }
 
 // Close ends the connection so that the client gets all that was written. A

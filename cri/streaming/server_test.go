@@ -93,7 +93,7 @@ func (f *fake) wait(t *testing.T) error {
 	select {
 	case err := <-f.ended:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the session does not end")
 		return nil
 	}
@@ -154,7 +154,7 @@ func TestTokens(t *testing.T) {
 
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !happened(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !happened(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("this did not happen in time: %s", what)
 		}
@@ -201,6 +201,20 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
+// TestClientGoneAtOnce: clients that go while their connections are only
+// begun, which is noticed on another goroutine.
+func TestClientGoneAtOnce(t *testing.T) {
+	s, _ := serving(t, Config{IdleTimeout: time.Millisecond}, untilGone)
+	for range 200 {
+		c, err := net.Dial("tcp", s.base.Host) //nolint:noctx // a test's
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	eventually(t, "the connections are forgotten", func() bool { return s.hangups.len() == 0 })
+}
+
 // open makes a bare connection that has asked for SPDY.
 func open(t *testing.T, address string) net.Conn {
 	t.Helper()
@@ -213,7 +227,7 @@ func open(t *testing.T, address string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	_, err = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n", u.Path)
 	if err != nil {
 		t.Fatal(err)
