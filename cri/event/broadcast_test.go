@@ -19,7 +19,7 @@ func named(id string) func() *Event {
 
 func next(t *testing.T, l *Listener) (*Event, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return l.Next(ctx)
 }

@@ -39,8 +39,9 @@ func (e *PluginError) Unwrap() error { return e.Err }
 
 // grace is how long a plugin may still run when nobody waits for it any more.
 // A plugin that is killed can leave what no DEL finds: host-local makes the
-// lease's file first and writes into it whose it is after that.
-const grace = 2 * time.Second
+// lease's file first and writes into it whose it is after that. Only a test
+// changes it.
+var grace = 2 * time.Second
 
 // runner executes plugins. Unlike libcni's own it kills a plugin together
 // with its children when the context has ended and it does not come to an end

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/varve-cri/varve/cri/record"
@@ -137,11 +138,29 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// beBusy takes memory again and again: what a process took before it came into a
+// group is not that group's.
+func beBusy(t *testing.T) {
+	for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		m, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(m); i += 4096 {
+			m[i] = 1
+		}
+		time.Sleep(5 * time.Millisecond)
+		if err := unix.Munmap(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestSamples measures a pod of one container, which is this program with a socket for its
 // input.
 func TestSamples(t *testing.T) {
-	if os.Getenv("VARVE_TEST_SLEEP") != "" {
-		time.Sleep(time.Hour)
+	if os.Getenv("VARVE_TEST_BUSY") != "" {
+		beBusy(t)
 	}
 	parent := fmt.Sprintf("/varve-test-stats-%d", os.Getpid())
 	group, err := cgroup.Create(parent+"/c", nil)
@@ -164,7 +183,7 @@ func TestSamples(t *testing.T) {
 	}
 	defer socket.Close()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestSamples$")
-	cmd.Env = append(os.Environ(), "VARVE_TEST_SLEEP=1")
+	cmd.Env = append(os.Environ(), "VARVE_TEST_BUSY=1")
 	cmd.Stdin = socket
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -204,7 +223,12 @@ func TestSamples(t *testing.T) {
 	if pods[0].Usage == nil || pods[0].Usage.Tasks.Current < 1 {
 		t.Errorf("the pod: %+v", pods[0])
 	}
-	s := r.Pods([]Pod{pod}, Deadline())[0].GetLinux()
+	var s *runtimeapi.LinuxPodSandboxStats
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		if s = r.Pods([]Pod{pod}, Deadline())[0].GetLinux(); s.GetMemory().GetUsageBytes().GetValue() > 0 {
+			break
+		}
+	}
 	if s.GetProcess().GetProcessCount().GetValue() < 1 || s.GetMemory().GetUsageBytes().GetValue() == 0 || s.GetNetwork() != nil || len(s.GetContainers()) != 2 {
 		t.Errorf("%v", s)
 	}

@@ -69,7 +69,7 @@ func TestRateAndClose(t *testing.T) {
 			}
 		}
 		span.End()
-		end, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		end, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := tracing.Close(end); err != nil {
 			t.Fatal(err)
