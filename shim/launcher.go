@@ -51,6 +51,7 @@ func NewLauncher(cfg LauncherConfig) (*Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	keepDescriptors()
 	l := &Launcher{cfg: cfg, program: program, spares: make(chan *Client, cfg.Spares), refill: make(chan struct{}, 1)}
 	l.stop, l.cancel = context.WithCancel(context.Background())
 	l.filler.Go(l.fill)

@@ -52,6 +52,35 @@ func TestSparesAreRefilledAndEnd(t *testing.T) {
 	until(t, "the end of all shims", func() bool { return len(kids(t)) == 0 })
 }
 
+// TestStrayDescriptors: what the daemon's parent left open in it does not go on
+// to the shims, which outlive it.
+func TestStrayDescriptors(t *testing.T) {
+	var stray [2]int
+	if err := unix.Pipe2(stray[:], 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stray[1])
+	defer unix.Close(stray[0])
+	link, err := os.Readlink("/proc/self/fd/" + itoa(stray[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLauncher(t, 1)
+	until(t, "a spare", func() bool { return l.Waiting() == 1 })
+	for _, pid := range kids(t) {
+		dir := "/proc/" + itoa(pid) + "/fd/"
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if has, _ := os.Readlink(dir + e.Name()); has == link {
+				t.Errorf("the shim has %s, as descriptor %s", has, e.Name())
+			}
+		}
+	}
+}
+
 // TestSparesDieWithTheDaemon kills a daemon that has spares.
 func TestSparesDieWithTheDaemon(t *testing.T) {
 	if dir := os.Getenv("SHIM_TEST_DAEMON"); dir != "" {

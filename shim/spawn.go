@@ -49,6 +49,18 @@ func (l *Launcher) spawn(ctx context.Context) (*Client, error) {
 	return c, nil
 }
 
+// keepDescriptors marks all that this process has open for itself alone: what its
+// parent has left open in it (the lock of a script, a pipe to a supervisor) is not
+// for the shims, which would hold it as long as their containers run.
+func keepDescriptors() {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC)
+		}
+	}
+}
+
 // fork runs the program with socket as descriptor 3, in a session of its own
 // so that no signal to the daemon's group reaches it.
 func (l *Launcher) fork(socket int) (int, error) {
