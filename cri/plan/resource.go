@@ -78,9 +78,9 @@ func unified(field string, r *runtimeapi.LinuxContainerResources, host *Host) (m
 
 // PodResources is Resources for a pod's cgroup: what its containers may use
 // together, and the overhead that comes on top of it. parent is what comes
-// before "resources" and "overhead" in the names of the fields. Nothing is set about swap unless it is said: the containers'
-// own limits hold, and a pod's would take away what one of them may have.
-func PodResources(parent string, resources, overhead *runtimeapi.LinuxContainerResources, host *Host) (*specs.LinuxResources, error) {
+// before "resources" and "overhead" in the names of the fields; swap is what the containers have
+// been given of that (resource.Swap), which the pod's limit must not take away.
+func PodResources(parent string, resources, overhead *runtimeapi.LinuxContainerResources, swap int64, host *Host) (*specs.LinuxResources, error) {
 	for _, part := range []struct {
 		field string
 		r     *runtimeapi.LinuxContainerResources
@@ -98,12 +98,7 @@ func PodResources(parent string, resources, overhead *runtimeapi.LinuxContainerR
 			return nil, err
 		}
 	}
-	sum := resource.Pod(resources, overhead)
-	out, err := Resources(parent+"resources", sum, host)
-	if err == nil && out.Memory != nil && sum.MemorySwapLimitInBytes == 0 {
-		out.Memory.Swap = nil
-	}
-	return out, err
+	return Resources(parent+"resources", resource.Pod(resources, overhead, swap), host)
 }
 
 var (

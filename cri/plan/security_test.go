@@ -240,3 +240,25 @@ func TestRlimits(t *testing.T) {
 		t.Errorf("free: %v", got)
 	}
 }
+
+// A pod's limit of memory is one of swap, too, beside what its containers were
+// given, where swap is counted.
+func TestPodResourcesSwap(t *testing.T) {
+	r := &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: 100}
+	for _, c := range []struct {
+		given int64
+		want  int64
+	}{{0, 100}, {30, 130}, {-1, -1}} {
+		got, err := PodResources("", r, nil, c.given, strongHost())
+		if err != nil || got.Memory.Swap == nil || *got.Memory.Swap != c.want || *got.Memory.Limit != 100 {
+			t.Errorf("with %d given: %+v, %v", c.given, got, err)
+		}
+	}
+	if got, err := PodResources("", r, nil, 30, weakHost()); err != nil || got.Memory.Swap != nil {
+		t.Errorf("where swap is not counted: %+v, %v", got, err)
+	}
+	r.Unified = map[string]string{"memory.swap.max": "7"}
+	if got, err := PodResources("", r, nil, 30, strongHost()); err != nil || got.Memory.Swap != nil {
+		t.Errorf("said as a v2 file: %+v, %v", got, err)
+	}
+}

@@ -16,20 +16,24 @@ const (
 )
 
 // Pod returns what a pod's cgroup is limited to: the sum over its containers and
-// the overhead of the pod itself. Where one of the two has no limit, the pod has
+// the overhead of the pod itself. swap is how much of that its containers were given together:
+// a limit of memory without a word on swap allows that and no more, as a container's own does. Where one of the two has no limit, the pod has
 // none. A quota or a memory below zero is "no limit": the kubelet
 // subtracts a pod's overhead from -1 as from any other number (1.37,
 // subtractOverheadFromResourceConfig), and quotas get below the kernel's least
 // in the same way.
-func Pod(resources, overhead *runtimeapi.LinuxContainerResources) *runtimeapi.LinuxContainerResources {
+func Pod(resources, overhead *runtimeapi.LinuxContainerResources, swap int64) *runtimeapi.LinuxContainerResources {
 	out := &runtimeapi.LinuxContainerResources{}
 	if resources != nil {
 		out = proto.CloneOf(resources)
 	}
 	out.OomScoreAdj = 0 // a process has one, a group has not
 	out.MemoryLimitInBytes = sum(resources.GetMemoryLimitInBytes(), overhead.GetMemoryLimitInBytes())
-	if out.MemorySwapLimitInBytes > 0 {
+	switch {
+	case out.MemorySwapLimitInBytes > 0:
 		out.MemorySwapLimitInBytes = sum(out.MemorySwapLimitInBytes, overhead.GetMemoryLimitInBytes())
+	case out.MemorySwapLimitInBytes == 0 && out.MemoryLimitInBytes > 0:
+		out.MemorySwapLimitInBytes = sum(out.MemoryLimitInBytes, swap)
 	}
 	if out.CpuShares > 0 {
 		out.CpuShares = min(out.CpuShares+max(overhead.GetCpuShares(), 0), maxShares)

@@ -69,16 +69,40 @@ func TestPod(t *testing.T) {
 		"sum": {
 			&limits{MemoryLimitInBytes: 64, CpuQuota: 50000, CpuPeriod: 100000, CpuShares: 512, OomScoreAdj: 3, CpusetCpus: "0", HugepageLimits: []*runtimeapi.HugepageLimit{pages("2MB", 4)}},
 			&limits{MemoryLimitInBytes: 16, CpuQuota: 25000, CpuPeriod: 100000, CpuShares: 256, HugepageLimits: []*runtimeapi.HugepageLimit{pages("2MB", 2), pages("1GB", 1)}},
-			&limits{MemoryLimitInBytes: 80, CpuQuota: 75000, CpuPeriod: 100000, CpuShares: 768, CpusetCpus: "0", HugepageLimits: []*runtimeapi.HugepageLimit{pages("2MB", 6), pages("1GB", 1)}},
+			&limits{MemoryLimitInBytes: 80, MemorySwapLimitInBytes: 80, CpuQuota: 75000, CpuPeriod: 100000, CpuShares: 768, CpusetCpus: "0", HugepageLimits: []*runtimeapi.HugepageLimit{pages("2MB", 6), pages("1GB", 1)}},
 		},
 		"periods":         {&limits{CpuQuota: 10000, CpuPeriod: 50000}, &limits{CpuQuota: 20000}, &limits{CpuQuota: 20000, CpuPeriod: 50000}},
 		"no limit less":   {&limits{CpuQuota: -25001, CpuPeriod: 100000, MemoryLimitInBytes: -17}, &limits{CpuQuota: 25000, CpuPeriod: 100000, MemoryLimitInBytes: 16}, &limits{CpuQuota: -1, CpuPeriod: 100000, MemoryLimitInBytes: -1}},
 		"too small alone": {&limits{CpuQuota: 500, CpuPeriod: 100000}, nil, &limits{CpuQuota: 1000, CpuPeriod: 100000}},
-		"too large":       {&limits{MemoryLimitInBytes: math.MaxInt64 - 1, CpuShares: 262144}, &limits{MemoryLimitInBytes: 5, CpuShares: 5}, &limits{MemoryLimitInBytes: math.MaxInt64, CpuShares: 262144}},
+		"too large":       {&limits{MemoryLimitInBytes: math.MaxInt64 - 1, CpuShares: 262144}, &limits{MemoryLimitInBytes: 5, CpuShares: 5}, &limits{MemoryLimitInBytes: math.MaxInt64, MemorySwapLimitInBytes: math.MaxInt64, CpuShares: 262144}},
 		"swap":            {&limits{MemoryLimitInBytes: 10, MemorySwapLimitInBytes: 15}, &limits{MemoryLimitInBytes: 1}, &limits{MemoryLimitInBytes: 11, MemorySwapLimitInBytes: 16}},
 	} {
-		if got := Pod(tc.resources, tc.overhead); !proto.Equal(got, tc.want) {
+		if got := Pod(tc.resources, tc.overhead, 0); !proto.Equal(got, tc.want) {
 			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+// What the containers were given of swap counts where the pod has a limit of
+// memory and says nothing of swap itself.
+func TestPodSwap(t *testing.T) {
+	overhead := &limits{MemoryLimitInBytes: 4}
+	for name, tc := range map[string]struct {
+		resources *limits
+		swap      int64
+		want      int64 // memory and swap
+	}{
+		"no memory limit": {nil, 7, 0},
+		"no swap":         {&limits{MemoryLimitInBytes: 64}, 0, 68},
+		"some":            {&limits{MemoryLimitInBytes: 64}, 7, 75},
+		"any":             {&limits{MemoryLimitInBytes: 64}, Unlimited, -1},
+		"too much":        {&limits{MemoryLimitInBytes: 64}, math.MaxInt64, math.MaxInt64},
+		"any memory":      {&limits{MemoryLimitInBytes: -1}, 7, 0},
+		"said":            {&limits{MemoryLimitInBytes: 64, MemorySwapLimitInBytes: 65}, 7, 69},
+		"any said":        {&limits{MemoryLimitInBytes: 64, MemorySwapLimitInBytes: -1}, 7, -1},
+	} {
+		if got := Pod(tc.resources, overhead, tc.swap).GetMemorySwapLimitInBytes(); got != tc.want {
+			t.Errorf("%s: %d, want %d", name, got, tc.want)
 		}
 	}
 }

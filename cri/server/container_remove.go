@@ -26,6 +26,7 @@ func (s *Server) removeContainer(ctx context.Context, c *container) error {
 		return err
 	}
 	s.table.dropContainer(c)
+	s.lessSwap(ctx, c, rec.Resources)
 	s.gone(runtimeapi.ContainerEventType_CONTAINER_DELETED_EVENT, c.id, c.pod, rec.Config)
 	return nil
 }

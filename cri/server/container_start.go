@@ -12,6 +12,7 @@ import (
 	"github.com/varve-cri/varve/cri/logdir"
 	"github.com/varve-cri/varve/cri/plan"
 	"github.com/varve-cri/varve/cri/record"
+	"github.com/varve-cri/varve/cri/resource"
 	"github.com/varve-cri/varve/cri/shm"
 	"github.com/varve-cri/varve/cri/step"
 	"github.com/varve-cri/varve/runtime/cgroup"
@@ -120,9 +121,15 @@ func (r *start) mark(context.Context) error {
 	return r.s.changeContainer(r.c, onlyShow, func(rec *record.Container) error { return rec.Start() })
 }
 
-func (r *start) cgroup(context.Context) error {
+func (r *start) cgroup(ctx context.Context) error {
+	rec := r.c.rec.Load()
+	if resource.Swap(rec.Resources) != 0 {
+		if err := r.s.fitSwap(ctx, r.c.pod, nil, nil); err != nil {
+			return err
+		}
+	}
 	var err error
-	r.group, err = r.c.takeGroup(r.c.rec.Load().Cgroup, r.ready.plan.Spec.Linux.Resources)
+	r.group, err = r.c.takeGroup(rec.Cgroup, r.ready.plan.Spec.Linux.Resources)
 	return err
 }
 

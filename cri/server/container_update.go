@@ -38,6 +38,9 @@ func (s *Server) UpdateContainerResources(ctx context.Context, req *runtimeapi.U
 	if err := u.run(ctx); err != nil {
 		return nil, err
 	}
+	if resource.MoreSwap(resource.Swap(rec.Resources), resource.Swap(u.next)) {
+		s.lessSwap(ctx, c, rec.Resources)
+	}
 	return &runtimeapi.UpdateContainerResourcesResponse{}, nil
 }
 
@@ -58,6 +61,7 @@ func (u *update) run(ctx context.Context) error {
 	return u.s.steps.Run(ctx, op, []step.Step{
 		{Name: "plan", Do: u.plan},
 		{Name: "record", Do: u.begin, Undo: u.giveUp},
+		{Name: "pod", Do: u.moreSwap, Undo: u.noMoreSwap},
 		{Name: "cgroup", Do: u.set, Undo: func(context.Context) error { return u.group.Restore(u.before) }},
 		{Name: "oom score", Do: u.score, Undo: u.unscore},
 		{Name: "publish", Do: u.publish},
@@ -103,6 +107,20 @@ func (u *update) giveUp(context.Context) error {
 		return nil
 	}
 	return u.s.changeContainer(u.c, tryToSave, (*record.Container).EndUpdate)
+}
+
+// moreSwap lets the pod have what its container is about to be given. One that
+// has not started gets it then.
+func (u *update) moreSwap(ctx context.Context) error {
+	if u.was.State == record.Created || !resource.MoreSwap(resource.Swap(u.next), resource.Swap(u.was.Resources)) {
+		return nil
+	}
+	return u.s.fitSwap(ctx, u.c.pod, u.c, u.next)
+}
+
+func (u *update) noMoreSwap(ctx context.Context) error {
+	u.s.lessSwap(ctx, u.c, u.next)
+	return nil
 }
 
 // set tells the kernel. The limits that it refuses are the request's fault.
@@ -169,6 +187,9 @@ func (s *Server) finishUpdate(c *container) {
 	u := &update{s: s, c: c, was: rec, next: rec.Pending.Next.Resources, before: rec.Pending.Before, group: cgroup.Open(rec.Cgroup)}
 	ctx := context.Background()
 	err := u.plan(ctx)
+	if err == nil {
+		err = u.moreSwap(ctx)
+	}
 	if err == nil {
 		err = errors.Join(u.set(ctx), u.score(ctx))
 	}

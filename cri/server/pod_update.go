@@ -24,6 +24,10 @@ func (s *Server) UpdatePodSandboxResources(ctx context.Context, req *runtimeapi.
 		return nil, err
 	}
 	defer p.lock.Release()
+	if err := p.sums.Acquire(ctx); err != nil {
+		return nil, s.blocked("UpdatePodSandboxResources", err, p.id)
+	}
+	defer p.sums.Release()
 	was := p.rec.Load()
 	u := &podUpdate{s: s, p: p, was: was}
 	have := was.CurrentLimits()
@@ -60,7 +64,7 @@ type podUpdate struct {
 func (u *podUpdate) plan(context.Context) error {
 	err := u.was.CheckUpdate()
 	if err == nil {
-		u.limits, err = plan.PodResources("", u.next.Resources, u.next.Overhead, u.s.facts())
+		u.limits, err = plan.PodResources("", u.next.Resources, u.next.Overhead, swapOf(u.p, nil, nil), u.s.facts())
 	}
 	return err
 }
@@ -113,6 +117,8 @@ func (s *Server) finishPodUpdate(p *pod) {
 	}
 	u := &podUpdate{s: s, p: p, was: rec, next: rec.Pending.Next, before: rec.Pending.Before, group: cgroup.Open(rec.CgroupParent)}
 	ctx := context.Background()
+	_ = p.sums.Acquire(ctx) // without an end, it cannot fail
+	defer p.sums.Release()
 	err := u.plan(ctx)
 	if err == nil {
 		err = u.set(ctx)
@@ -139,7 +145,7 @@ func (s *Server) limitsOf(config *runtimeapi.PodSandboxConfig, own bool) (*specs
 	if linux.GetResources() == nil && linux.GetOverhead() == nil {
 		return nil, nil
 	}
-	limits, err := plan.PodResources("config.linux.", linux.GetResources(), linux.GetOverhead(), s.facts())
+	limits, err := plan.PodResources("config.linux.", linux.GetResources(), linux.GetOverhead(), 0, s.facts())
 	if err != nil || !own {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type pod struct {
 
 	pause atomic.Pointer[shim.Client] // of the shared PID namespace's init; written under lock
 	shm   serial.Lock                 // held while the pod's /dev/shm is made
+	sums  serial.Lock                 // held while the limits of the pod's own cgroup are set
 	gauge stats.Gauge                 // what its statistics remember
 
 	stopped latch // a stop has begun: its forwarded ports end
@@ -71,7 +72,7 @@ type table struct {
 }
 
 func newPod(r *record.Pod) *pod {
-	p := &pod{id: r.ID, lock: serial.NewLock(), containers: map[string]*container{}, shm: serial.NewLock(), stopped: newLatch()}
+	p := &pod{id: r.ID, lock: serial.NewLock(), containers: map[string]*container{}, shm: serial.NewLock(), sums: serial.NewLock(), stopped: newLatch()}
 	p.rec.Store(r)
 	return p
 }

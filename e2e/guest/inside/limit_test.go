@@ -148,6 +148,23 @@ func TestSwapIsUsed(t *testing.T) {
 	}
 }
 
+// A pod's limit of memory holds for a container that has none of its own: it is
+// not swapped without end. One that was given swap has it.
+func TestPodIsNotSwappedWithoutEnd(t *testing.T) {
+	withSwap(t)
+	h := suite.Test(t)
+	pod := h.Pod(func(c *runtimeapi.PodSandboxConfig) { c.Linux.Resources = &limits{MemoryLimitInBytes: 48 << 20} })
+	c := pod.Start(harness.Say("alloc 80"))
+	if got := c.WaitExit(); got.GetReason() != "OOMKilled" {
+		t.Errorf("80 MiB in a pod of 48: %s", got.GetReason())
+	}
+	c = pod.Start(harness.Say("alloc 60 + sleep"), harness.Resources(&limits{MemoryLimitInBytes: 32 << 20, MemorySwapLimitInBytes: 96 << 20}))
+	c.WaitLog("holding 60")
+	if got := stats(h, c).GetSwap().GetSwapUsageBytes().GetValue(); got < 20<<20 {
+		t.Errorf("swap in use: %d", got)
+	}
+}
+
 // Huge pages are there for whom they were asked for, and none above the limit.
 // A kernel without them has no controller either, and says so.
 func TestHugePages(t *testing.T) {
