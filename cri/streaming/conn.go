@@ -71,8 +71,9 @@ func (s *Server) begin(ctx context.Context, outer net.Conn) context.Context {
 	c.outer = outer
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	c.moved.Store(time.Now().UnixNano())
-	// Both may end the connection at any moment from here on, on another goroutine.
+	// All three may end the connection at any moment from here on, on another goroutine.
 	c.idle = time.AfterFunc(1<<62, c.checkIdle)
+	s.patrol.add(c)
 	c.idle.Reset(s.cfg.IdleTimeout)
 	n, err := s.hangups.watch(c.TCPConn, func() { c.abort(errGone) })
 	c.watch.Store(n)
@@ -123,6 +124,7 @@ func (c *conn) end(why error) {
 	c.cancel(why)
 	c.idle.Stop()
 	c.s.hangups.forget(c.watch.Load())
+	c.s.patrol.remove(c)
 }
 
 // Close ends the connection so that the client gets all that was written. A

@@ -23,10 +23,12 @@
 // A connection on which nothing moves for the idle timeout is closed, whatever
 // hangs there.
 //
-// One case is left: a client that dies while it has sent more input than the
-// kernel's buffers hold, to a command that reads none of it, cannot even send its
-// end. That is noticed when its kernel gives up, minutes later, or at the idle
-// timeout.
+// A client that dies while it has sent more input than the kernel's buffers hold,
+// to a command that reads none of it, cannot even send its end: that waits behind
+// the input in the client's kernel. When the client is on this machine, as a kubelet
+// is, that kernel is ours: once a second it is asked about the connections that have
+// unread input and on which nothing moves. A client on another machine is noticed when
+// its kernel gives up, minutes later, or at the idle timeout.
 //
 // # What it does not do
 //

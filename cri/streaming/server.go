@@ -35,6 +35,7 @@ type Server struct {
 	runtime Runtime
 	tickets tickets
 	hangups *hangups
+	patrol  patrol
 	http    *http.Server
 	socket  *net.TCPListener
 	base    url.URL

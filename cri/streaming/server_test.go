@@ -212,7 +212,11 @@ func TestClientGoneAtOnce(t *testing.T) {
 		}
 		c.Close()
 	}
-	eventually(t, "the connections are forgotten", func() bool { return s.hangups.len() == 0 })
+	eventually(t, "the connections are forgotten", func() bool {
+		s.patrol.mu.Lock()
+		defer s.patrol.mu.Unlock()
+		return s.hangups.len() == 0 && len(s.patrol.conns) == 0
+	})
 }
 
 // open makes a bare connection that has asked for SPDY.

@@ -1,9 +1,12 @@
 package stream
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -113,6 +116,32 @@ func TestExecClientGone(t *testing.T) {
 			typed.Close()
 			_ = client.wait()
 		}
+	})
+}
+
+// TestExecClientGoneBehindItsInput: the end of a client that has sent more than
+// all buffers hold, to a command that reads nothing, is noticed, too.
+func TestExecClientGoneBehindItsInput(t *testing.T) {
+	h := suite.Test(t)
+	c := h.Pod().Start(harness.Say("sleep"))
+	each(t, func(t *testing.T, via streamclient.Transport) {
+		h := h.For(t)
+		o := remotecommand.StreamOptions{Stdin: &flood{}, Stdout: io.Discard}
+		client := exec.CommandContext(h.Ctx, "/proc/self/exe")
+		client.Env = append(os.Environ(), clientVia+"="+string(via), clientURL+"="+execURL(h, c.ID, "spawn sleep + print begun + sleep", o))
+		said, err := client.StdoutPipe()
+		h.Must(err)
+		h.Must(client.Start())
+		lines := bufio.NewScanner(said)
+		for lines.Scan() && lines.Text() != "stuck" {
+			continue
+		}
+		if !strings.Contains(c.Exec("pids"), "begun") {
+			t.Error("the command does not run")
+		}
+		h.Must(client.Process.Kill())
+		_ = client.Wait()
+		alone(h, c)
 	})
 }
 

@@ -20,8 +20,6 @@ import (
 
 var suite *harness.Suite
 
-func TestMain(m *testing.M) { harness.Main(m, &suite) }
-
 // each runs a test over both transports.
 func each(t *testing.T, test func(t *testing.T, via streamclient.Transport)) {
 	for _, via := range streamclient.All {
