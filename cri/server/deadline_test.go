@@ -89,8 +89,11 @@ func (n *node) begun(verb, name string) func() bool {
 // joined says whether so many requests wait for the end of a run, their own or
 // another's.
 func joined(count int) func() bool {
-	return func() bool {
-		stacks := make([]byte, 8<<20)
-		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "serial.(*Joint).Do(") >= count
-	}
+	return func() bool { return strings.Count(stacks(), "serial.(*Joint).Do(") >= count }
+}
+
+// stacks is what all goroutines are at.
+func stacks() string {
+	b := make([]byte, 8<<20)
+	return string(b[:runtime.Stack(b, true)])
 }

@@ -121,14 +121,23 @@ func (h *hook) Step(ctx context.Context, op step.Op, name string) (context.Conte
 	return ctx, nil
 }
 
+// place is what a node has of the host.
+type place struct{ State, Disk, Cgroup string }
+
 // newNode starts a node. When the test ends, everything is removed through the
 // CRI, and what is left then fails the test.
 func newNode(t testing.TB) *node {
 	t.Helper()
+	disk := tempDir(t, "") // one that overlay takes as an upper layer
+	return newNodeIn(t, place{tempDir(t, "/dev/shm"), disk, "/varve-test-" + strings.ToLower(rand.Text()[:8])})
+}
+
+// newNodeIn is newNode in a place that another one may have left.
+func newNodeIn(t testing.TB, in place) *node {
+	t.Helper()
 	n := &node{t: t, cfg: &config.Config{}}
-	dir := tempDir(t, "") // a disk that overlay takes as an upper layer
-	n.cfg.StateDir, n.cfg.RootDir = tempDir(t, "/dev/shm"), filepath.Join(dir, "root")
-	n.cfg.Cgroup.Parent = "/varve-test-" + strings.ToLower(rand.Text()[:8])
+	dir := in.Disk
+	n.cfg.StateDir, n.cfg.RootDir, n.cfg.Cgroup.Parent = in.State, filepath.Join(dir, "root"), in.Cgroup
 	n.cfg.Network.ConfDir, n.cfg.Network.BinDirs = filepath.Join(dir, "net.d"), []string{filepath.Join(dir, "bin")}
 	no := false
 	n.cfg.Network.DefaultNetwork.Enabled = &no
@@ -160,12 +169,16 @@ func tempDir(t testing.TB, below string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	removeLater(t, dir)
+	return dir
+}
+
+func removeLater(t testing.TB, dir string) {
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	return dir
 }
 
 func (n *node) start() {
@@ -206,11 +219,17 @@ func (n *node) crash() {
 	n.grpc.Stop()
 	n.s.Streams().Close()
 	n.s.table.eachContainer(func(c *container) {
+		c.write.Lock() // what is saved aside must not come over what the next one writes
+		c.dead = true
+		c.write.Unlock()
 		if client := c.client.Load(); client != nil {
 			client.Close()
 		}
 	})
 	n.s.table.eachPod(func(p *pod) {
+		p.write.Lock()
+		p.dead = true
+		p.write.Unlock()
 		if client := p.pause.Load(); client != nil {
 			client.Close()
 		}

@@ -89,7 +89,7 @@ func TestExits(t *testing.T) {
 	}
 	trap := n.run(pod, pc, containerConfig(pc, "trap", "trap", "SIGTERM", "42"))
 	waitLog(t, pc, "trap", "waiting")
-	if _, err := n.StopContainer(n.ctx(), &runtimeapi.StopContainerRequest{ContainerId: trap, Timeout: 10}); err != nil {
+	if _, err := n.StopContainer(n.ctx(), &runtimeapi.StopContainerRequest{ContainerId: trap, Timeout: 100}); err != nil {
 		t.Fatal(err)
 	}
 	if st := n.status(trap); st.GetExitCode() != 42 {

@@ -13,12 +13,14 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/tools/remotecommand"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/varve-cri/varve/cri/config"
 	"github.com/varve-cri/varve/e2e/criclient"
 	"github.com/varve-cri/varve/e2e/streamclient"
 )
@@ -28,7 +30,7 @@ const streamClient = "VARVE_TEST_STREAM_CLIENT"
 
 // runStreamClients is that program: kind, socket, pod, container and port.
 func runStreamClients(args []string) error {
-	s := &streams{pod: args[2], id: args[3]}
+	s := &streams{pod: args[2], id: args[3], asked: new(atomic.Int32)}
 	var err error
 	if s.listening, err = strconv.Atoi(args[4]); err != nil {
 		return err
@@ -46,8 +48,13 @@ func runStreamClients(args []string) error {
 			}
 		}()
 	}
-	time.Sleep(time.Second)
-	fmt.Println("begun")
+	for s.asked.Load() < int32(cap(failed)) && len(failed) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond) // most have their streams by then
+	if len(failed) == 0 {
+		fmt.Println("begun")
+	}
 	return <-failed
 }
 
@@ -69,6 +76,7 @@ type streams struct {
 	pod, id   string
 	listening int // a port of a server that accepts and says nothing
 	via       streamclient.Transport
+	asked     *atomic.Int32 // how many have their URLs
 }
 
 func (s *streams) exec(ctx context.Context, tty bool, words ...string) error {
@@ -80,6 +88,7 @@ func (s *streams) exec(ctx context.Context, tty bool, words ...string) error {
 	if err != nil {
 		return err
 	}
+	s.asked.Add(1)
 	in, typed := io.Pipe()
 	defer typed.Close()
 	o := remotecommand.StreamOptions{Stdin: in, Stdout: io.Discard, Tty: tty}
@@ -113,6 +122,7 @@ func (s *streams) attach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.asked.Add(1)
 	in, typed := io.Pipe()
 	defer typed.Close()
 	_ = s.via.Run(ctx, answer.GetUrl(), remotecommand.StreamOptions{Stdin: in, Stdout: io.Discard, Stderr: io.Discard})
@@ -124,6 +134,7 @@ func (s *streams) ports(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
+	s.asked.Add(1)
 	c, err := s.via.Dial(ctx, answer.GetUrl())
 	if err != nil {
 		return nil //nolint:nilerr // it was cancelled meanwhile
@@ -139,6 +150,7 @@ func (s *streams) ports(ctx context.Context, port int) error {
 
 func (s *streams) tokens(ctx context.Context) error {
 	_, err := s.Exec(ctx, &runtimeapi.ExecRequest{ContainerId: s.id, Cmd: []string{"/bin/probe", "sleep"}, Stdout: true})
+	s.asked.Add(1)
 	return err
 }
 
@@ -190,6 +202,9 @@ func (n *node) visit(t *testing.T, processes int, args ...string) {
 // process and no group of an exec, and the container is as it was.
 func TestAbandonedStreams(t *testing.T) {
 	n := newNode(t)
+	n.cfg.Streaming.CreationTimeout = config.Duration(5 * time.Second)
+	n.crash()
+	n.restart()
 	n.pull()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // never accepts
 	if err != nil {
@@ -201,12 +216,16 @@ func TestAbandonedStreams(t *testing.T) {
 	cc := containerConfig(pc, "main", "sleep")
 	cc.Stdin = true
 	id := n.run(pod, pc, cc)
+	args := func(name string) []string {
+		return []string{name, filepath.Join(n.cfg.StateDir, "test.sock"), pod, id, strconv.Itoa(l.Addr().(*net.TCPAddr).Port)}
+	}
+	for name := range abandoned { // what is made once and stays is made now
+		n.visit(t, 1, args(name)...)
+	}
+	before := n.settled(burden{})
 	for name := range abandoned {
 		t.Run(name, func(t *testing.T) {
-			args := []string{name, filepath.Join(n.cfg.StateDir, "test.sock"), pod, id, strconv.Itoa(l.Addr().(*net.TCPAddr).Port)}
-			n.visit(t, 1, args...) // what is made once and stays is made now
-			before := n.settled(burden{})
-			n.visit(t, 6, args...)
+			n.visit(t, 6, args(name)...)
 			if after := n.settled(before); after.more(before) {
 				var stacks strings.Builder
 				_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
@@ -218,18 +237,17 @@ func TestAbandonedStreams(t *testing.T) {
 }
 
 // settled waits until no more is carried than was before; without a before, until
-// nothing changes any more. A client that vanished before it had opened its
-// streams is waited for until the creation timeout.
+// nothing changes any more, for longer than the creation timeout: so long is a
+// client waited for that vanished before it had opened its streams.
 func (n *node) settled(before burden) burden {
-	now, same, patience := carried(n), 0, 30
-	if before != (burden{}) {
-		patience = 600
-	}
-	for end := time.Now().Add(time.Minute); time.Now().Before(end) && now.more(before) && same < patience; time.Sleep(100 * time.Millisecond) {
-		if next := carried(n); next == now {
-			same++
-		} else {
-			now, same = next, 0
+	now, since := carried(n), time.Now()
+	for end := time.Now().Add(2 * patience); time.Now().Before(end) && now.more(before); time.Sleep(20 * time.Millisecond) {
+		next := carried(n)
+		if next != now {
+			now, since = next, time.Now()
+		}
+		if before == (burden{}) && time.Since(since) > n.cfg.Streaming.CreationTimeout.Std()+time.Second {
+			break
 		}
 	}
 	return now
