@@ -117,7 +117,9 @@ func (s *stage) tame(method string, req proto.Message) bool {
 		_, err := s.images.Get(r.GetImage().GetImage())
 		return err != nil
 	case *runtimeapi.PullImageRequest:
-		return !strings.HasPrefix(r.GetImage().GetImage(), registryName) || r.GetImage().GetImage() == probe
+		// The registry is the mirror of all others, where the image has new names.
+		name := r.GetImage().GetImage()
+		return name == probe || !strings.HasPrefix(name, registryName) && !strings.Contains(name, "probe")
 	case *runtimeapi.GetEventsRequest, *runtimeapi.UpdateRuntimeConfigRequest:
 		return false // has nothing to say; is kept
 	}

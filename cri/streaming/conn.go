@@ -86,7 +86,9 @@ func (s *Server) begin(ctx context.Context, outer net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// Read and Write note that something moves.
+// Read and Write note that something moves. A write that fails ends the connection
+// and is taken for done, as all that come after it: a SPDY stream whose reply was
+// not written makes whoever writes to it later wait for that reply, for ever.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
 	if n > 0 {
@@ -100,7 +102,10 @@ func (c *conn) Write(b []byte) (int, error) {
 	if n > 0 {
 		c.moved.Store(time.Now().UnixNano())
 	}
-	return n, err
+	if err != nil {
+		c.abort(err)
+	}
+	return len(b), nil
 }
 
 func (c *conn) checkIdle() {

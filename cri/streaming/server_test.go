@@ -219,6 +219,41 @@ func TestClientGoneAtOnce(t *testing.T) {
 	})
 }
 
+// TestWritesAfterTheEnd: a SPDY stream whose reply could not be written makes
+// everybody who writes to it wait for that reply, for ever: goroutines of
+// port-forwards. So no write fails any more, but the first that would ends what runs
+// for the connection.
+func TestWritesAfterTheEnd(t *testing.T) {
+	s, _ := serving(t, Config{}, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for what, end := range map[string]func(*conn){
+		"aborted": func(c *conn) { c.abort(errGone) }, "closed": func(c *conn) { _ = c.Close() }, "broken": func(c *conn) { _ = c.CloseWrite() },
+	} {
+		client, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // a test's
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{TCPConn: accepted.(*net.TCPConn), s: s}
+		ctx := s.begin(t.Context(), c)
+		end(c)
+		for range 2 {
+			if n, err := c.Write([]byte("last words")); n != 10 || err != nil || context.Cause(ctx) == nil {
+				t.Errorf("%s: %d bytes, %v, and the context has %v", what, n, err, context.Cause(ctx))
+			}
+		}
+		client.Close()
+	}
+	eventually(t, "the connections are forgotten", func() bool { return s.hangups.len() == 0 })
+}
+
 // open makes a bare connection that has asked for SPDY.
 func open(t *testing.T, address string) net.Conn {
 	t.Helper()
