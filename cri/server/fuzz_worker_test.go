@@ -78,6 +78,7 @@ func clearAfterWorkers(f *testing.F, dir string) {
 		if _, err := os.Stat(p.State); err != nil {
 			continue // it was only not quick enough to say that it had cleared up
 		}
+		_ = os.Remove(filepath.Join(p.State, "test.sock"))
 		removeLater(f, p.State)
 		removeLater(f, p.Disk)
 		<-newNodeIn(f, p.place).adopted
