@@ -142,9 +142,9 @@ func (p *powerCut) whole(s *Store, tag, id string) error {
 	return nil
 }
 
-// judgeAll judges the cuts for as long as there is time, and gives how many there
-// were and those that were wrong.
-func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
+// judgeAll judges the cuts, some of them deep, for as long as there is time and what is
+// wrong is not enough, and gives how many there were and those that were wrong.
+func (p *powerCut) judgeAll(span time.Duration, deep bool, enough func(wrong []error) bool) (n int, wrong []error) {
 	type job struct {
 		cut disk.Cut
 		n   int
@@ -155,7 +155,7 @@ func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			for j := range jobs {
-				if err := p.judge(j.cut, j.n%16 == 0); err != nil {
+				if err := p.judge(j.cut, deep && j.n%16 == 0); err != nil {
 					mu.Lock()
 					wrong = append(wrong, fmt.Errorf("%s: %w", j.cut.Name, err))
 					mu.Unlock()
@@ -163,8 +163,8 @@ func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
 			}
 		})
 	}
-	end := time.Now().Add(*cutTime)
-	enough := func() bool { mu.Lock(); defer mu.Unlock(); return len(wrong) >= most || time.Now().After(end) }
+	end := time.Now().Add(span)
+	over := func() bool { mu.Lock(); defer mu.Unlock(); return enough(wrong) || time.Now().After(end) }
 	seen := 0
 	p.log.Cuts(*cutSeed, *cutRandom, func(c disk.Cut) bool {
 		if seen++; underRace && seen%5 != 1 {
@@ -172,7 +172,7 @@ func (p *powerCut) judgeAll(most int) (n int, wrong []error) {
 		}
 		jobs <- job{c, n}
 		n++
-		return !enough()
+		return !over()
 	})
 	close(jobs)
 	all.Wait()
@@ -191,7 +191,7 @@ func TestPowerCut(t *testing.T) {
 		t.Run(c[0]+" "+c[1], func(t *testing.T) {
 			p := newPowerCut(t, c[0], c[1])
 			p.work(func(*Store) {})
-			n, wrong := p.judgeAll(5)
+			n, wrong := p.judgeAll(*cutTime, true, func(wrong []error) bool { return len(wrong) >= 5 })
 			t.Logf("%d cuts between %d flushes", n, p.log.Flushes())
 			for _, err := range wrong {
 				t.Error(err)
@@ -229,10 +229,12 @@ func TestPowerCutFindsMistakes(t *testing.T) {
 			if c.lies {
 				p.log.Forget()
 			}
-			n, wrong := p.judgeAll(8)
-			if !strings.Contains(fmt.Sprint(wrong), c.want) {
+			found := func(wrong []error) bool { return strings.Contains(fmt.Sprint(wrong), c.want) }
+			n, wrong := p.judgeAll(4*time.Minute, false, found)
+			if !found(wrong) {
 				t.Errorf("%d cuts found %v", n, wrong)
 			}
+			t.Logf("after %d cuts", n)
 		})
 	}
 }
