@@ -20,8 +20,16 @@ var (
 	cutSeed   = flag.Uint64("powercut.seed", 1, "seed of the power cuts")
 	cutRandom = flag.Int("powercut.random", 1, "random cuts between each two flushes, besides none of the writes")
 	cutAll    = flag.Bool("powercut.all", false, "each format on each kind of journal")
-	cutTime   = flag.Duration("powercut.time", time.Minute, "how long one disk's cuts may be looked at")
+	cutTime   = flag.Duration("powercut.time", cutSpan(), "how long one disk's cuts may be looked at")
 )
+
+// cutSpan is shorter for the race detector, which looks for something else.
+func cutSpan() time.Duration {
+	if underRace {
+		return 20 * time.Second
+	}
+	return time.Minute
+}
 
 // may tells whether the image may be there, and may be missing, when the power goes
 // at a position: what a call that had returned has done must have lasted.
