@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -56,7 +57,8 @@ func child() {
 		}
 		fmt.Println("done")
 	}
-	time.Sleep(time.Hour)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or the test has died
+	os.Exit(0)
 }
 
 // process is a child in a group.
