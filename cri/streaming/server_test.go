@@ -93,7 +93,7 @@ func (f *fake) wait(t *testing.T) error {
 	select {
 	case err := <-f.ended:
 		return err
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute): // some megabytes may have to go through it first
 		t.Fatal("the session does not end")
 		return nil
 	}
