@@ -118,12 +118,12 @@ func (s *Store) commitAll(all []*finished) {
 func (s *Store) settle(f *finished) error {
 	to := s.path("layers", f.meta.Tree)
 	if s.treeKnown(f.meta.Tree) {
-		s.trash.put(f.dir)
+		s.trash.Put(f.dir)
 		return nil
 	}
 	// A directory without a row is what an earlier commit left when its row failed.
 	if _, err := os.Lstat(to); err == nil {
-		s.trash.put(to)
+		s.trash.Put(to)
 	}
 	return os.Rename(f.dir, to)
 }
@@ -132,7 +132,7 @@ func (s *Store) settle(f *finished) error {
 func (s *Store) unsettleLocked(all []*finished) {
 	for _, f := range all {
 		if f.err == nil && !s.treeKnown(f.meta.Tree) {
-			s.trash.put(s.path("layers", f.meta.Tree))
+			s.trash.Put(s.path("layers", f.meta.Tree))
 		}
 	}
 }

@@ -174,7 +174,7 @@ func (s *Store) replacedLocked(all []*finished) {
 		if d := s.formats.drivers[row.Format]; d != nil && d.Joins() {
 			// It may have been joined from what was damaged; the next mount misses it.
 			d.Drop(stack)
-			s.trash.put(stack)
+			s.trash.Put(stack)
 		}
 		s.spares.drop(id)
 		s.users.Delete(id)
@@ -238,7 +238,7 @@ func (s *Store) freeRetired() {
 			s.cfg.Report(fmt.Sprintf("free the damaged layer %s: %v", tree, err))
 			continue
 		}
-		s.trash.put(s.path("layers", tree))
+		s.trash.Put(s.path("layers", tree))
 	}
 }
 

@@ -79,7 +79,7 @@ func (p *pull) makeLayer(ctx context.Context, i int) (*layer.Metadata, error) {
 	}
 	if err != nil {
 		told := fault.Wrap(kindOfUnpack(err), step, withKey(s.withRoom(err)))
-		s.trash.put(dir)
+		s.trash.Put(dir)
 		return nil, told
 	}
 	return m, nil

@@ -80,7 +80,7 @@ func settled(t testing.TB, s *Store) {
 	waitFor(t, named)
 	s.mu.Lock()   // rows go before what they name, in one hold of the lock
 	s.mu.Unlock() //nolint:staticcheck // only to wait
-	s.trash.wait()
+	s.trash.Wait()
 }
 
 // contents lists all that the store holds: rows, and every file but the

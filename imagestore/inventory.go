@@ -147,13 +147,4 @@ func (s *Store) orphanRW() (orphans []string, err error) {
 }
 
 // TrashPending is how many removed things wait for their space to be freed.
-func (s *Store) TrashPending() int {
-	t := s.trash
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := len(t.queue)
-	if t.busy {
-		n++
-	}
-	return n
-}
+func (s *Store) TrashPending() int { return s.trash.Pending() }

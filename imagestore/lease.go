@@ -212,7 +212,7 @@ func (s *Store) recoverLeases() error {
 	for _, e := range entries {
 		images, err := s.readLeases(e.Name())
 		if err != nil {
-			s.trash.put(s.path("rw", e.Name()))
+			s.trash.Put(s.path("rw", e.Name()))
 			if !strings.HasPrefix(e.Name(), newPrefix) {
 				s.cfg.Report(fmt.Sprintf("read-write layer %s is dropped: %v", e.Name(), err))
 			}

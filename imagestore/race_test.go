@@ -337,7 +337,7 @@ func (r *race) empty(s *Store) {
 	waitFor(r.t, func() bool { return len(s.db.Snapshot().Images) == 0 && len(s.db.Snapshot().Layers) == 0 })
 	s.mu.Lock()   // rows go before what they name, in one hold of the lock
 	s.mu.Unlock() //nolint:staticcheck // only to wait
-	s.trash.wait()
+	s.trash.Wait()
 	for _, dir := range []string{"layers", "rw", "tmp", "trash", "stacks"} {
 		if left, err := os.ReadDir(s.path(dir)); err != nil || len(left) > 0 {
 			r.t.Errorf("%s holds %v, %v", dir, left, err)

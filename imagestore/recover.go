@@ -47,14 +47,14 @@ func (s *Store) emptyTemporary() error {
 		return err
 	}
 	for _, e := range left {
-		s.trash.enqueue(s.path("trash", e.Name()))
+		s.trash.Enqueue(s.path("trash", e.Name()))
 	}
 	for _, dir := range []string{"tmp", spareDir} {
 		if left, err = os.ReadDir(s.path(dir)); err != nil {
 			return err
 		}
 		for _, e := range left {
-			s.trash.put(s.path(dir, e.Name()))
+			s.trash.Put(s.path(dir, e.Name()))
 		}
 	}
 	return nil
@@ -82,7 +82,7 @@ func (s *Store) matchLayers() error {
 	}
 	for name := range there {
 		if _, retired := snapshot.Retired[name]; !named[name] && !retired {
-			s.trash.put(s.path("layers", name))
+			s.trash.Put(s.path("layers", name))
 		}
 	}
 	return s.dropLost(lost)

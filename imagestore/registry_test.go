@@ -248,7 +248,7 @@ func clean(t testing.TB, s *Store) {
 // has a minute to come to its end.
 func disorder(s *Store) error {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		s.trash.wait()
+		s.trash.Wait()
 		wrong, passing := mismatch(s), remains(s)
 		if wrong != nil || passing == nil || time.Now().After(end) {
 			return errors.Join(wrong, passing)

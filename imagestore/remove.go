@@ -214,7 +214,7 @@ func (s *Store) sweepLocked(dead digest.Digest, age time.Duration) (err error) {
 	s.sweepStacksLocked()
 	s.at("discard layers")
 	for tree := range trees {
-		s.trash.put(s.path("layers", tree))
+		s.trash.Put(s.path("layers", tree))
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (s *Store) room() string {
 // also forgetting something costs the database a few pages.
 func (s *Store) shrink(fn func(*index.Change) error) error {
 	err := s.db.Update(fn)
-	if fault.KindOf(err) == NoSpace && s.trash.spend() {
+	if fault.KindOf(err) == NoSpace && s.trash.Spend() {
 		err = s.db.Update(fn)
 	}
 	return err

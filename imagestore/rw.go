@@ -82,7 +82,7 @@ func (s *Store) makeRW(id string, images []digest.Digest, waiting func(digest.Di
 	if one != nil {
 		dir = one.dir
 	} else if err := s.makeTree(dir, images[0]); err != nil {
-		s.trash.put(dir)
+		s.trash.Put(dir)
 		return err
 	}
 	err := writeLeases(dir, images)
@@ -95,7 +95,7 @@ func (s *Store) makeRW(id string, images []digest.Digest, waiting func(digest.Di
 	case err != nil && one != nil:
 		one.discard(s.trash)
 	case err != nil:
-		s.trash.put(dir)
+		s.trash.Put(dir)
 	}
 	return err
 }
@@ -162,7 +162,7 @@ func (s *Store) RemoveRW(id string) error {
 	if root, ok := s.spares.mounted.LoadAndDelete(id); ok {
 		_ = root.(*os.File).Close() //nolint:forcetypeassert // *os.File only
 	}
-	s.trash.put(s.path("rw", id))
+	s.trash.Put(s.path("rw", id))
 	s.giveBack(id)
 	return nil
 }

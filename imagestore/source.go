@@ -32,7 +32,7 @@ func (p *pull) fetch(ctx context.Context, i int, dir string) (*layer.Metadata, u
 		if !replayed && !p.repository.Distrust(d) {
 			return nil, needs, err
 		}
-		p.store.trash.put(dir)
+		p.store.trash.Put(dir)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, needs, err
 		}

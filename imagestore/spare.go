@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/varve-cri/varve/imagestore/layer"
+	"github.com/varve-cri/varve/imagestore/trash"
 )
 
 // spares are read-write layers that wait for a container of their image, with
@@ -53,9 +54,9 @@ type spare struct {
 	root *os.File
 }
 
-func (p *spare) discard(t *trash) {
+func (p *spare) discard(t *trash.Trash) {
 	_ = p.root.Close() // the end of the mount
-	t.put(p.dir)
+	t.Put(p.dir)
 }
 
 const (
@@ -216,7 +217,7 @@ func (p *spares) make(image digest.Digest) (*spare, error) {
 		one.root, err = p.s.mountUpper(one.dir, image, nil, "")
 	}
 	if err != nil {
-		p.s.trash.put(one.dir)
+		p.s.trash.Put(one.dir)
 		return nil, err
 	}
 	p.s.at("spare mounted")
@@ -268,7 +269,7 @@ func (s *Store) renew(dir string) error {
 		return err
 	}
 	err = unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
-	s.trash.put(fresh)
+	s.trash.Put(fresh)
 	if err != nil {
 		return &os.LinkError{Op: "exchange", Old: fresh, New: dir, Err: err}
 	}

@@ -99,7 +99,7 @@ func TestSparesAfterACrash(t *testing.T) {
 		t.Fatalf("%v %s", err, out)
 	}
 	again := open(t, func(c *Config) { c.Root = copied })
-	again.trash.wait()
+	again.trash.Wait()
 	if left, err := os.ReadDir(again.path(spareDir)); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}

@@ -71,7 +71,7 @@ func (s *Store) makeStack(ctx context.Context, driver layer.Driver, keys []layer
 	}
 	s.at("join layers")
 	if err := driver.Join(ctx, made, dirs); err != nil {
-		s.trash.put(made)
+		s.trash.Put(made)
 		return 0, err
 	}
 	bytes := bytesIn(made)
@@ -80,18 +80,18 @@ func (s *Store) makeStack(ctx context.Context, driver layer.Driver, keys []layer
 	defer s.mu.Unlock()
 	// A removal that came meanwhile has swept already.
 	if !s.stacksWantedLocked()[name] {
-		s.trash.put(made)
+		s.trash.Put(made)
 		return 0, fmt.Errorf("stack %s: its image: %w", name, ErrNotFound)
 	}
 	if now, err := s.layerDirs(s.db.Snapshot(), keys); err != nil || !slices.Equal(now, dirs) {
-		s.trash.put(made)
+		s.trash.Put(made)
 		return 0, fmt.Errorf("stack %s: a layer of it was replaced: %w", name, errors.Join(layer.ErrNotJoined, err))
 	}
 	driver.Drop(s.path("stacks", name))
-	s.trash.put(s.path("stacks", name))
+	s.trash.Put(s.path("stacks", name))
 	s.at("rename stack")
 	if err := os.Rename(made, s.path("stacks", name)); err != nil {
-		s.trash.put(made)
+		s.trash.Put(made)
 		return 0, err
 	}
 	s.at("sync stacks")
@@ -139,7 +139,7 @@ func (s *Store) sweepStacksLocked() {
 		for _, d := range s.formats.drivers {
 			d.Drop(s.path("stacks", e.Name()))
 		}
-		s.trash.put(s.path("stacks", e.Name()))
+		s.trash.Put(s.path("stacks", e.Name()))
 	}
 }
 

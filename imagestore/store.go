@@ -19,7 +19,11 @@ import (
 	"github.com/varve-cri/varve/imagestore/progress"
 	"github.com/varve-cri/varve/imagestore/scrub"
 	"github.com/varve-cri/varve/imagestore/spool"
+	"github.com/varve-cri/varve/imagestore/trash"
 )
+
+// reserveName is the directory of the reserve; see trash.
+const reserveName = "reserve"
 
 // Store keeps images. All its methods may be called at the same time.
 type Store struct {
@@ -27,7 +31,7 @@ type Store struct {
 	db      *index.Index
 	formats formats
 	sources atomic.Pointer[sources]
-	trash   *trash
+	trash   *trash.Trash
 	scrub   *scrub.Schedule
 	spares  *spares
 	view    atomic.Pointer[view] // of the newest snapshot that was asked for
@@ -88,7 +92,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.quit, s.stop = context.WithCancel(context.Background())
 	err := s.open()
-	if fault.KindOf(err) == NoSpace && spendReserve(s.path(reserveName)) {
+	if fault.KindOf(err) == NoSpace && trash.SpendReserve(s.path(reserveName)) {
 		// A store that does not open on a full disk could never be cleaned up.
 		err = s.open()
 	}
@@ -127,7 +131,7 @@ func (s *Store) open() (err error) {
 		return errors.Join(err, s.db.Close())
 	}
 	s.tellUnusable()
-	s.trash = newTrash(s.path("trash"), s.path(reserveName), s.cfg.Report)
+	s.trash = trash.Open(s.path("trash"), s.path(reserveName), s.cfg.Report)
 	s.spares = newSpares(s, s.cfg.Spares)
 	s.spoolTimer = time.AfterFunc(time.Hour, s.sweepSpool)
 	s.openScrub()
@@ -153,7 +157,7 @@ func (s *Store) Close() error {
 	s.scrub.Close()
 	s.background.Wait()
 	s.spares.close()
-	s.trash.close()
+	s.trash.Close()
 	s.sources.Load().client.Close()
 	return errors.Join(s.formats.close(), s.db.Close())
 }

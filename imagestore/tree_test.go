@@ -34,7 +34,7 @@ func quiescent(s *Store) {
 			break
 		}
 	}
-	s.trash.wait()
+	s.trash.Wait()
 }
 
 // treeOf digests all that a container sees of an image: names, types, owners,
