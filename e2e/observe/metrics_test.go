@@ -10,6 +10,7 @@ import (
 
 func TestMetricsOfALife(t *testing.T) {
 	h := suite.Test(t)
+	h.Must(h.Pull(h.Ctx, harness.Probe)) // another test may have started the daemon anew, which then has counted none
 	pod := h.Pod(harness.OwnNetwork, harness.SharedPID)
 	pod.Start(harness.Say("sleep"))
 	pod.Create(harness.Say("sleep"))

@@ -87,10 +87,10 @@ func attributes(s *tracepb.Span) map[string]string {
 func TestTraces(t *testing.T) {
 	h := suite.Test(t)
 	r := receive(t)
+	t.Cleanup(func() { h.Kill(t); h.Restart(t) }) // when the file is what it was
 	configure(t, func(c map[string]any) { c["tracing"] = map[string]any{"endpoint": r.address} })
 	h.Kill(t)
 	h.Restart(t)
-	t.Cleanup(func() { h.Kill(t); h.Restart(t) })
 
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	at := len(logSince(t, 0))
