@@ -5,12 +5,19 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
 	"github.com/varve-cri/varve/e2e/harness"
+	"github.com/varve-cri/varve/e2e/testimage"
 )
 
 func TestMetricsOfALife(t *testing.T) {
 	h := suite.Test(t)
-	h.Must(h.Pull(h.Ctx, harness.Probe)) // another test may have started the daemon anew, which then has counted none
+	// Another test may have started the daemon anew, which then has counted no pull.
+	pulled := &runtimeapi.ImageSpec{Image: h.Image("counted", v1.Config{}, testimage.File{Name: "counted"})}
+	_, err := h.RemoveImage(h.Ctx, &runtimeapi.RemoveImageRequest{Image: pulled})
+	h.Must(err)
 	pod := h.Pod(harness.OwnNetwork, harness.SharedPID)
 	pod.Start(harness.Say("sleep"))
 	pod.Create(harness.Say("sleep"))
