@@ -20,8 +20,9 @@ type workplace struct {
 }
 
 // prepareWorkers is for a process that fuzzes, and for its workers. A worker
-// lives dangerously: it has ten seconds for an input, two for its end, and
-// whatever it says goes to /dev/null. So it must find what hangs before that; what
+// lives dangerously: it has ten seconds for an input, two for its end, also when
+// the making smaller of an input is broken off, and whatever it says goes to
+// /dev/null. So it must find what hangs before that; what
 // it says when it dies is kept in a file; and what it leaves is adopted by
 // the process that began it, as any node's is by the next one.
 //
