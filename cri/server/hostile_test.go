@@ -174,8 +174,19 @@ func (s *stage) call(method string, req proto.Message) error {
 	return nil
 }
 
-// picture is everything that the stage holds, as text.
+// picture is everything that the stage holds, as text. A record that is being
+// written beside the answer to a start is on its way to its own name.
 func (s *stage) picture() string {
+	s.t.Helper()
+	p := s.look()
+	for end := time.Now().Add(s.bounds.change); strings.Contains(p, ".tmp\n") && time.Now().Before(end); p = s.look() {
+		time.Sleep(time.Millisecond)
+	}
+	return p
+}
+
+// look is picture at this moment.
+func (s *stage) look() string {
 	s.t.Helper()
 	s.s.table.containers.Range(func(_, c any) bool { // a cgroup that is still made is not there yet
 		if p := c.(*container).group.Load(); p != nil { //nolint:forcetypeassert // the table's
@@ -235,10 +246,15 @@ func (s *stage) same(what, before string) {
 	if after == before {
 		return
 	}
-	old := strings.Split(before, "\n")
-	for line := range strings.SplitSeq(after, "\n") {
-		if !slices.Contains(old, line) {
+	was, is := strings.Split(before, "\n"), strings.Split(after, "\n")
+	for _, line := range is {
+		if !slices.Contains(was, line) {
 			s.t.Errorf("%s: now there is %.2000s", what, line)
+		}
+	}
+	for _, line := range was {
+		if !slices.Contains(is, line) {
+			s.t.Errorf("%s: there is no more %.2000s", what, line)
 		}
 	}
 	s.t.Fatalf("%s: the node has changed", what)
