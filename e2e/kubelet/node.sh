@@ -13,8 +13,11 @@ mount --make-rshared /
 
 parent=$(sed -n 's/.*"cgroupParent": "\(.*\)".*/\1/p' "$dir/node/node.json")
 subnet=$(sed -n 's/.*"subnet": "\(.*\)".*/\1/p' "$dir/node/node.json")
-for procs in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do
-	[ -e "$procs" ] && mkdir -p "${procs%/*}$parent"
+hierarchies=(/sys/fs/cgroup/*/cgroup.procs)
+# Of one hierarchy these are groups, the node's own among them.
+[ ! -e /sys/fs/cgroup/cgroup.controllers ] || hierarchies=(/sys/fs/cgroup/cgroup.procs)
+for procs in "${hierarchies[@]}"; do
+	mkdir -p "${procs%/*}$parent"
 done
 
 # The kubelet writes below /var/lib/kubelet whatever its root directory is.
